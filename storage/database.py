@@ -1,0 +1,93 @@
+"""One SQLite file, used by several processes at once."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy.orm import Session
+
+from storage.errors import DatabaseError
+
+BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def now() -> datetime:
+    """The clock of production; whatever needs the time takes a function like it."""
+    return datetime.now(UTC)
+
+
+class Database:
+    """`read()` and `write()` give a session each; a write is one immediate transaction, all of it or nothing."""
+
+    def __init__(self, file: Path) -> None:
+        """Open the database and bring its schema up to date.
+
+        Raises DatabaseError where the file is damaged or was written by a newer version.
+        """
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.file = file
+        self._engine = create_engine(f"sqlite:///{file}")
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
+        self._writer = self._engine.execution_options(writes=True)
+        try:
+            _migrate(self._writer)
+        except (DriverError, sqlite3.DatabaseError) as error:
+            raise DatabaseError(
+                f"{file} cannot be opened as a database ({error}). Restore it from a backup."
+            ) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # The driver would begin transactions by itself, and always deferred ones.
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Any) -> None:
+    # A reader that turns writer half-way fails at once if somebody else wrote; a writer that says so waits its turn.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    with engine.connect() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+    if present == script.get_current_head():
+        return
+    if present is not None and present not in {revision.revision for revision in script.walk_revisions()}:
+        raise DatabaseError(
+            f"The database was written by a newer Retrainbot (schema {present}). Install that version again."
+        )
+    # One transaction, so that two processes that start together migrate once and a kill leaves the old schema.
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,45 @@
+"""Every error that a person may read. The message says what happened and what to do next."""
+
+
+class RetrainbotError(Exception):
+    """Something went wrong that a person can understand and mend."""
+
+
+class SettingsError(RetrainbotError):
+    """The configuration cannot be used; the message names the key, the value and what is allowed."""
+
+
+class LabelError(RetrainbotError):
+    """The text cannot be a class name."""
+
+
+class ImageError(RetrainbotError):
+    """The bytes are not a photo that can be used."""
+
+
+class PhotoError(RetrainbotError):
+    """A photo or class that was asked for does not exist, or cannot be changed so."""
+
+
+class DatabaseError(RetrainbotError):
+    """The database cannot be opened, or was written by a newer version."""
+
+
+class RunError(RetrainbotError):
+    """A training run cannot go on."""
+
+
+class LeaseLostError(RunError):
+    """The run was given to another worker, so nothing this one has made may be published."""
+
+
+class BackboneError(RetrainbotError):
+    """The pretrained network or its weights cannot be had."""
+
+
+class ModelError(RetrainbotError):
+    """A model version is missing, damaged, or does not answer as it did when it was made."""
+
+
+class RecordsError(RetrainbotError):
+    """The TFRecords do not match their manifest."""

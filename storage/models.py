@@ -1,0 +1,180 @@
+"""Model versions: immutable folders with a number, and the pointer that says which one is served."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from storage import labels
+from storage.database import Database, now
+from storage.errors import LabelError, ModelError
+from storage.files import move_durably, sha256_of, sync_tree, write_durably
+from storage.runs import held
+from storage.tables import ServedRow, VersionRow
+
+MANIFEST, LABELS, GOLDEN = "manifest.json", "labels.txt", "golden.npz"
+
+
+class Manifest(BaseModel):
+    """What a version was made of. `files` holds the SHA-256 of every other file in the folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: int
+    snapshot: str
+    photos: int
+    backbone: str
+    weights_digest: str
+    input_size: int
+    mode: str
+    seed: int
+    metrics: dict[str, float]
+    software: dict[str, str]
+    created_at: datetime
+    files: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Version:
+    number: int
+    folder: Path
+    manifest: Manifest
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Served:
+    version: int
+    at: datetime
+    by: str
+    reason: str
+
+
+class Models:
+    def __init__(self, database: Database, folder: Path, clock: Callable[[], datetime] = now) -> None:
+        self.folder = folder
+        self._database = database
+        self._clock = clock
+
+    def publish(self, made: Path, manifest: Manifest, token: int, *, promote: str | None) -> int:
+        """Move the folder `made`, complete with its labels, in as the next version, and return its number.
+
+        `promote` is the reason to serve it, or None to keep it as a candidate. Raises LeaseLostError where the run
+        that made it no longer holds its lease; then nothing is published.
+        """
+        files = {path.relative_to(made).as_posix(): sha256_of(path) for path in made.rglob("*") if path.is_file()}
+        content = manifest.model_copy(update={"files": files}).model_dump_json(indent=2).encode()
+        write_durably(made / MANIFEST, content)
+        sync_tree(made)
+        with self._database.write() as session:
+            held(session, manifest.run, token)
+            number = self._next_number(session)
+            move_durably(made, self.folder / str(number))
+            session.add(
+                VersionRow(
+                    number=number,
+                    created_at=self._clock(),
+                    run=manifest.run,
+                    manifest=sha256_of(self.folder / str(number) / MANIFEST),
+                )
+            )
+            session.flush()
+            if promote is not None:
+                self._point(session, number, f"run {manifest.run}", promote)
+        return number
+
+    def get(self, number: int) -> Version:
+        """Raises ModelError where the version does not exist or cannot be read."""
+        folder = self.folder / str(number)
+        with self._database.read() as session:
+            if session.get(VersionRow, number) is None:
+                raise ModelError(f"There is no version {number}; `retrainbot models` lists them.")
+        try:
+            manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            names = labels.read_lines((folder / LABELS).read_text("utf-8"))
+        except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
+            raise ModelError(f"Version {number} is damaged ({error}); train again or roll back.") from error
+        return Version(number, folder, manifest, tuple(names))
+
+    def verified(self, number: int) -> Version:
+        """The version, after every file was compared with the hash it was published with. Raises ModelError."""
+        with self._database.read() as session:
+            row = session.get(VersionRow, number)
+        version = self.get(number)
+        expected = {MANIFEST: row.manifest if row else "", **version.manifest.files}
+        present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
+        for name in sorted(expected.keys() | present):
+            if name not in present or sha256_of(version.folder / name) != expected.get(name):
+                raise ModelError(
+                    f"Version {number} is damaged: {name} is missing or changed. Train again or roll back."
+                )
+        return version
+
+    def numbers(self) -> list[int]:
+        """Every version, oldest first."""
+        with self._database.read() as session:
+            return list(session.scalars(select(VersionRow.number).order_by(VersionRow.number)))
+
+    def served(self) -> Served | None:
+        """The served pointer, or None before the first version."""
+        with self._database.read() as session:
+            row = session.scalar(select(ServedRow).order_by(ServedRow.id.desc()).limit(1))
+        return Served(row.version, row.at, row.by, row.reason) if row else None
+
+    def promote(self, number: int, by: str, reason: str = "promoted by hand") -> Version:
+        """Serve this version from now on. Raises ModelError where it is missing or damaged."""
+        version = self.verified(number)
+        with self._database.write() as session:
+            self._point(session, number, by, reason)
+        return version
+
+    def rollback(self, by: str) -> Version:
+        """Serve what was served before the present version. Raises ModelError where there is nothing to go back to."""
+        with self._database.read() as session:
+            history = list(session.scalars(select(ServedRow.version).order_by(ServedRow.id)))
+        # A rollback is a step back along the versions that earned the pointer, not a swing between the last two.
+        path: list[int] = []
+        for number in history:
+            if number in path:
+                del path[path.index(number) + 1 :]
+            else:
+                path.append(number)
+        if len(path) < 2:
+            raise ModelError("There is no earlier version to go back to.")
+        return self.promote(path[-2], by, f"rolled back from version {path[-1]}")
+
+    def sweep(self) -> None:
+        """Remove folders that a killed publish moved in without its row; call it while no run is going on."""
+        with self._database.write() as session:
+            known = {str(number) for number in session.scalars(select(VersionRow.number))}
+            for path in self.folder.glob("*"):
+                if path.is_dir() and path.name.isdigit() and path.name not in known:
+                    shutil.rmtree(path)
+
+    def _next_number(self, session: Session) -> int:
+        row = session.scalar(select(func.max(VersionRow.number))) or 0
+        folders = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
+        return max([row, *folders]) + 1
+
+    def _point(self, session: Session, number: int, by: str, reason: str) -> None:
+        session.add(ServedRow(version=number, at=self._clock(), by=by, reason=reason))
+
+
+def summary(version: Version, served: Served | None) -> dict[str, Any]:
+    """A version in a few words, for lists."""
+    return {
+        "version": version.number,
+        "served": served is not None and served.version == version.number,
+        "created_at": version.manifest.created_at.isoformat(),
+        "backbone": version.manifest.backbone,
+        "mode": version.manifest.mode,
+        "classes": len(version.classes),
+        "photos": version.manifest.photos,
+        "metrics": version.manifest.metrics,
+    }

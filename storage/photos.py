@@ -1,0 +1,241 @@
+"""Class folders and their catalogue. The folders are the truth; the catalogue adds splits, history and speed.
+
+Whatever touches a folder does so inside the catalogue's write transaction, so that writers never interleave.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from storage import labels, splits
+from storage.database import Database, now
+from storage.errors import PhotoError
+from storage.files import move_durably, write_durably
+from storage.images import NormalPhoto, normalise
+from storage.settings import Images
+from storage.splits import Split
+from storage.tables import ChangeRow, ClassRow, PhotoRow, SourceRow
+
+
+class Outcome(StrEnum):
+    ADDED = "added"
+    DUPLICATE = "duplicate"  # It was in this class already.
+    MOVED = "moved"  # It was in another class.
+
+
+@dataclass(frozen=True)
+class Photo:
+    sha256: str
+    class_name: str
+    split: Split
+    path: Path
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What `add` did. `change` undoes it; None where nothing changed."""
+
+    outcome: Outcome
+    sha256: str
+    class_name: str
+    class_photos: int
+    before: str | None
+    change: int | None
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    name: str
+    photos: int
+    train: int
+    validation: int
+    test: int
+
+
+class Photos:
+    def __init__(self, database: Database, folder: Path, images: Images, clock: Callable[[], datetime] = now) -> None:
+        self.folder = folder
+        self._database = database
+        self._images = images
+        self._clock = clock
+
+    def normalise(self, content: bytes) -> NormalPhoto:
+        """The stored form of a photo. Raises ImageError."""
+        images = self._images
+        return normalise(content, images.max_side, images.max_megapixels * 1_000_000, images.quality)
+
+    def add(self, content: bytes, class_name: str, by: str) -> Receipt:
+        """Store a photo under a class. A known photo is not stored twice: it moves if its class differs.
+
+        `class_name` is made safe first. Raises LabelError or ImageError, and then nothing has changed.
+        """
+        name = labels.class_name(class_name)
+        source = hashlib.sha256(content).hexdigest()
+        with self._database.read() as session:
+            known = self._stored(session, source)
+        photo = None if known else self.normalise(content)
+        with self._database.write() as session:
+            row = self._stored(session, source) or (session.get(PhotoRow, photo.sha256) if photo else None)
+            class_row = _class_row(session, name)
+            if row is None:
+                if photo is None:
+                    raise PhotoError("The photo was removed by hand just now; send it again.")
+                row = self._insert(session, photo, class_row, by)
+            session.merge(SourceRow(sha256=source, photo=row.sha256))
+            self._place(session, row, class_row, photo)
+            return self._record(session, row, class_row, by)
+
+    def undo(self, change: int, by: str) -> Receipt:
+        """Take back one change of a photo's class; it returns to where it was, or out of all classes.
+
+        Raises PhotoError where the photo has been changed again since.
+        """
+        with self._database.write() as session:
+            done = session.get(ChangeRow, change)
+            row = session.get(PhotoRow, done.photo) if done else None
+            if done is None or row is None or row.class_id != done.after or _newest_change(session, row) != done.id:
+                raise PhotoError("That was changed again since, so it cannot be undone.")
+            before = _class_by_id(session, done.before)
+            self._place(session, row, before, None)
+            return self._record(session, row, before, by)
+
+    def classes(self) -> list[ClassCount]:
+        """Every class that holds photos, by name."""
+        query = (
+            select(ClassRow.name, PhotoRow.split, func.count())
+            .join(PhotoRow, PhotoRow.class_id == ClassRow.id)
+            .group_by(ClassRow.name, PhotoRow.split)
+        )
+        counts: dict[str, dict[str, int]] = {}
+        with self._database.read() as session:
+            for name, split, count in session.execute(query):
+                counts.setdefault(name, {})[split] = count
+        return [
+            ClassCount(name, sum(by.values()), *(by.get(split, 0) for split in Split))
+            for name, by in sorted(counts.items(), key=lambda item: labels.key(item[0]))
+        ]
+
+    def all(self) -> list[Photo]:
+        """Every photo that is in a class, by hash."""
+        query = select(PhotoRow.sha256, PhotoRow.split, ClassRow.name).join(ClassRow, PhotoRow.class_id == ClassRow.id)
+        with self._database.read() as session:
+            return [
+                Photo(sha256, name, Split(split), self.path(name, sha256))
+                for sha256, split, name in session.execute(query.order_by(PhotoRow.sha256))
+            ]
+
+    def path(self, class_name: str, sha256: str) -> Path:
+        return self.folder / class_name / f"{sha256}.jpg"
+
+    def class_of(self, class_id: int) -> str:
+        """The name of the class with this id. Raises PhotoError where there is none."""
+        with self._database.read() as session:
+            row = session.get(ClassRow, class_id)
+        if row is None:
+            raise PhotoError("That class no longer exists.")
+        return row.name
+
+    def class_ids(self) -> dict[str, int]:
+        """The id of each class by its name."""
+        with self._database.read() as session:
+            return dict(session.execute(select(ClassRow.name, ClassRow.id)).tuples().all())
+
+    def _stored(self, session: Session, source: str) -> PhotoRow | None:
+        """The photo that these original bytes became, if its file is still there."""
+        seen = session.get(SourceRow, source)
+        row = seen and session.get(PhotoRow, seen.photo)
+        return row if row and self._location(_class_by_id(session, row.class_id), row.sha256).exists() else None
+
+    def _insert(self, session: Session, photo: NormalPhoto, class_row: ClassRow, by: str) -> PhotoRow:
+        counts = {
+            Split(split): count
+            for split, count in session.execute(
+                select(PhotoRow.split, func.count()).where(PhotoRow.class_id == class_row.id).group_by(PhotoRow.split)
+            )
+        }
+        row = PhotoRow(
+            sha256=photo.sha256,
+            class_id=None,
+            split=splits.choose(photo.sha256, counts),
+            duplicates=photo.sha256,
+            width=photo.width,
+            height=photo.height,
+            added_at=self._clock(),
+            added_by=by,
+        )
+        session.add(row)
+        session.flush()
+        return row
+
+    def _place(self, session: Session, row: PhotoRow, after: ClassRow | None, photo: NormalPhoto | None) -> None:
+        """Bring the photo's file to where its class wants it."""
+        present = self._location(_class_by_id(session, row.class_id), row.sha256)
+        wanted = self._location(after, row.sha256)
+        if present == wanted and wanted.exists():
+            return
+        if present.exists():
+            move_durably(present, wanted)
+        elif photo:
+            write_durably(wanted, photo.content)
+        else:
+            raise PhotoError("The photo's file was removed by hand; run `retrainbot reindex`.")
+
+    def _location(self, class_row: ClassRow | None, sha256: str) -> Path:
+        """Photos in no class wait beside the class folders, so that undo can bring them back."""
+        return self.path(class_row.name, sha256) if class_row else self.folder.parent / "removed" / f"{sha256}.jpg"
+
+    def _record(self, session: Session, row: PhotoRow, after: ClassRow | None, by: str) -> Receipt:
+        """Write the new class and the history."""
+        before = _class_by_id(session, row.class_id)
+        change = None
+        if before is not after:
+            change = ChangeRow(
+                at=self._clock(),
+                by=by,
+                photo=row.sha256,
+                before=row.class_id,
+                after=after.id if after else None,
+            )
+            row.class_id = change.after
+            session.add(change)
+            session.flush()
+        return Receipt(
+            outcome=Outcome.DUPLICATE if change is None else Outcome.MOVED if before else Outcome.ADDED,
+            sha256=row.sha256,
+            class_name=after.name if after else "",
+            class_photos=_count(session, after),
+            before=before.name if before else None,
+            change=change.id if change else None,
+        )
+
+
+def _class_by_id(session: Session, class_id: int | None) -> ClassRow | None:
+    return session.get(ClassRow, class_id) if class_id is not None else None
+
+
+def _class_row(session: Session, name: str) -> ClassRow:
+    """The class with this name in any spelling, made if it is new."""
+    key = labels.key(name)
+    row = session.scalar(select(ClassRow).where(ClassRow.key == key))
+    if row is None:
+        row = ClassRow(name=name, key=key)
+        session.add(row)
+        session.flush()
+    return row
+
+
+def _count(session: Session, class_row: ClassRow | None) -> int:
+    if class_row is None:
+        return 0
+    query = select(func.count()).select_from(PhotoRow).where(PhotoRow.class_id == class_row.id)
+    return session.scalar(query) or 0
+
+
+def _newest_change(session: Session, row: PhotoRow) -> int | None:
+    return session.scalar(select(func.max(ChangeRow.id)).where(ChangeRow.photo == row.sha256))

@@ -1,0 +1,197 @@
+"""The queue of training runs: one at a time, claimed under a lease, told apart by a fencing token."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from storage.database import Database, now
+from storage.errors import LeaseLostError, RunError
+from storage.settings import BackboneName, Training
+from storage.tables import RunRow
+
+MAX_ATTEMPTS = 3  # A run whose trainer vanished is taken up again; one that always takes it down is not.
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"  # Waits for a worker.
+    RUNNING = "running"  # A worker holds its lease.
+    SUCCEEDED = "succeeded"  # Made a version; whether it was promoted is in the result.
+    FAILED = "failed"  # Ended with a message; nothing was published.
+    CANCELLED = "cancelled"  # Ended because a person said so.
+
+
+FINAL = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+
+
+class RunOptions(BaseModel):
+    """What a run was asked to do. Kept with the run, so a later change of settings does not change it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["head"]
+    backbone: BackboneName
+    weights: str
+    seed: int
+    force: bool = False  # Promote whatever the gate says.
+
+    @classmethod
+    def from_settings(cls, training: Training, **changes: Any) -> "RunOptions":
+        """The configured options with those of `changes` that are not None."""
+        chosen = {key: value for key, value in changes.items() if value is not None}
+        configured = {"mode": training.mode, "backbone": training.backbone}
+        return cls(**{**configured, "weights": training.weights, "seed": training.seed, **chosen})
+
+
+@dataclass(frozen=True)
+class Run:
+    id: int
+    state: RunState
+    options: RunOptions
+    requested_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    token: int
+    step: str | None
+    done: int
+    total: int
+    message: str | None
+    result: dict[str, Any] | None
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+
+class Runs:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def enqueue(self, options: RunOptions, by: str, key: str | None = None) -> tuple[Run, bool]:
+        """A new run and True, or False with the run that is under way already, or that has this key."""
+        with self._database.write() as session:
+            same = select(RunRow).where(RunRow.key == key) if key else None
+            row = (session.scalar(same) if same is not None else None) or _active(session)
+            if row is not None:
+                return _run(row), False
+            row = RunRow(
+                state=RunState.QUEUED,
+                options=options.model_dump(),
+                requested_by=by,
+                key=key,
+                created_at=self._clock(),
+            )
+            session.add(row)
+            session.flush()
+            return _run(row), True
+
+    def get(self, run: int) -> Run:
+        """Raises RunError where there is no such run."""
+        with self._database.read() as session:
+            row = session.get(RunRow, run)
+        if row is None:
+            raise RunError(f"There is no run {run}; `retrainbot runs` lists them.")
+        return _run(row)
+
+    def active(self) -> Run | None:
+        """The run that is queued or running, if there is one."""
+        with self._database.read() as session:
+            row = _active(session)
+        return _run(row) if row else None
+
+    def newest(self, limit: int = 20) -> list[Run]:
+        with self._database.read() as session:
+            return [_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))]
+
+    def claim(self, worker: str, lease: timedelta, run: int | None = None) -> Run | None:
+        """Take the oldest queued run (or `run`), unless one is running; None where there is nothing to do.
+
+        A running run whose lease is over is put back first, or failed after its third attempt.
+        """
+        with self._database.write() as session:
+            self._expire(session)
+            if session.scalar(select(RunRow.id).where(RunRow.state == RunState.RUNNING)):
+                return None
+            query = select(RunRow).where(RunRow.state == RunState.QUEUED).order_by(RunRow.id).limit(1)
+            row = session.scalar(query.where(RunRow.id == run) if run is not None else query)
+            if row is None:
+                return None
+            row.state, row.worker = RunState.RUNNING, worker
+            row.attempts += 1
+            row.started_at = self._clock()
+            row.lease_until = self._clock() + lease
+            row.step, row.done, row.total = None, 0, 0
+            return _run(row)
+
+    def heartbeat(self, run: int, token: int, lease: timedelta) -> None:
+        """Keep the lease. Raises LeaseLostError where another worker has the run now."""
+        with self._database.write() as session:
+            held(session, run, token).lease_until = self._clock() + lease
+
+    def progress(self, run: int, token: int, step: str, done: int, total: int) -> None:
+        """Say how far the run is. Raises LeaseLostError."""
+        with self._database.write() as session:
+            row = held(session, run, token)
+            row.step, row.done, row.total = step, done, total
+
+    def finish(self, run: int, token: int, state: RunState, message: str, result: dict[str, Any] | None = None) -> None:
+        """Bring the run to a final state. Raises LeaseLostError."""
+        with self._database.write() as session:
+            row = held(session, run, token)
+            row.state, row.message, row.result = state, message, result
+            row.finished_at, row.lease_until = self._clock(), None
+
+    def release(self, run: int, token: int) -> None:
+        """Give the run back to the queue, as a worker that stops does. Raises LeaseLostError."""
+        with self._database.write() as session:
+            row = held(session, run, token)
+            row.state, row.lease_until = RunState.QUEUED, None
+            row.step, row.done, row.total = None, 0, 0
+
+    def _expire(self, session: Session) -> None:
+        late = select(RunRow).where(RunRow.state == RunState.RUNNING, RunRow.lease_until < self._clock())
+        for row in session.scalars(late):
+            row.lease_until = None
+            if row.attempts < MAX_ATTEMPTS:
+                row.state = RunState.QUEUED
+            else:
+                row.state, row.finished_at = RunState.FAILED, self._clock()
+                row.message = f"The trainer stopped {row.attempts} times during this run. See its log, then /train."
+
+
+def held(session: Session, run: int, token: int) -> RunRow:
+    """The row of a run that this token still holds. Raises LeaseLostError."""
+    row = session.get(RunRow, run)
+    if row is None or row.state != RunState.RUNNING or row.attempts != token:
+        raise LeaseLostError(f"Run {run} was given to another worker or ended; this attempt's results are dropped.")
+    return row
+
+
+def _active(session: Session) -> RunRow | None:
+    states = (RunState.QUEUED, RunState.RUNNING)
+    return session.scalar(select(RunRow).where(RunRow.state.in_(states)).order_by(RunRow.id).limit(1))
+
+
+def _run(row: RunRow) -> Run:
+    return Run(
+        row.id,
+        RunState(row.state),
+        RunOptions(**row.options),
+        row.requested_by,
+        row.created_at,
+        row.started_at,
+        row.finished_at,
+        row.attempts,
+        row.step,
+        row.done,
+        row.total,
+        row.message,
+        row.result,
+    )

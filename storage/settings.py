@@ -1,0 +1,199 @@
+"""The configuration: `config.toml`, overridden by environment variables such as RETRAINBOT_TELEGRAM__TOKEN."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from storage.errors import SettingsError
+
+BackboneName = Literal["inception_v3", "efficientnet_lite0"]
+
+
+def _time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("must be a time zone name such as Europe/Berlin, Asia/Shanghai or UTC")
+    return name
+
+
+def _cron(text: str) -> str:
+    if text and len(text.split()) != 5:
+        raise ValueError('must be five fields: minute hour day month weekday, such as "30 2 * * *", or empty')
+    return text
+
+
+def _token(token: SecretStr) -> SecretStr:
+    number, colon, key = token.get_secret_value().partition(":")
+    if token.get_secret_value() and not (number.isdigit() and colon and len(key) >= 30):
+        raise ValueError("must be the token that BotFather gave, such as 123456:ABC…, or empty")
+    return token
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Telegram(_Section):
+    token: Annotated[SecretStr, AfterValidator(_token)] = Field(
+        SecretStr(""),
+        description="The bot's token from BotFather; better given as RETRAINBOT_TELEGRAM__TOKEN.",
+    )
+    base_url: str = Field(
+        "https://api.telegram.org",
+        pattern=r"^https?://[^/]+$",
+        description="Where the Bot API is; another address is for the sandbox or a Bot API server of your own.",
+    )
+    users: tuple[int, ...] = Field(
+        (), description="Telegram user ids that may use the bot; /help tells a person theirs. Empty: nobody."
+    )
+
+
+class Images(_Section):
+    max_side: int = Field(1024, ge=64, le=8192, description="Stored photos are at most this wide or high, in pixels.")
+    max_megapixels: int = Field(64, ge=1, le=500, description="A larger photo is refused before it is decoded.")
+    quality: int = Field(92, ge=50, le=100, description="JPEG quality of stored photos that must be re-encoded.")
+
+
+class Training(_Section):
+    mode: Literal["head"] = Field("head", description='What a run trains: "head", the last layer.')
+    backbone: BackboneName = Field(
+        "inception_v3",
+        description='"inception_v3", or "efficientnet_lite0": five times faster and nothing to download.',
+    )
+    weights: str = Field(
+        "imagenet",
+        description='Of inception_v3: "imagenet" (downloaded once, 88 MB), or the path of a Keras .h5 weights file.',
+    )
+    batch_size: int = Field(32, ge=1, le=1024, description="Photos a step when features are extracted.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Runs with the same photos and seed give the same model.")
+    lease_seconds: float = Field(
+        20.0, ge=1, le=3600, description="A run whose trainer is silent for so long is taken up again."
+    )
+
+
+class Schedule(_Section):
+    cron: Annotated[str, AfterValidator(_cron)] = Field(
+        "30 2 * * *", description="When to train: minute hour day month weekday. Empty: only on demand."
+    )
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        "UTC", description="The time zone of the schedule, such as Europe/Berlin."
+    )
+    grace_hours: float = Field(
+        12.0,
+        gt=0,
+        le=168,
+        description="A slot missed while the computer was off still runs this many hours later.",
+    )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+class Serving(_Section):
+    top_k: int = Field(3, ge=1, le=20, description="How many classes an answer lists.")
+    sure_above: float = Field(
+        0.5, ge=0, le=1, description='An answer whose best class has a lower probability says "not sure".'
+    )
+    threads: int = Field(0, ge=0, le=256, description="CPU threads of the model server. 0: as many as there are cores.")
+    start_timeout: float = Field(120.0, ge=1, le=3600, description="Seconds a model may take to load and warm up.")
+
+
+class Logging(_Section):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its range. Frozen: a changed file takes a restart."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="RETRAINBOT_", env_nested_delimiter="__", toml_file=None
+    )
+
+    data: Path = Field(Path("data"), description="The folder for photos, models and the database.")
+    telegram: Telegram = Telegram()
+    images: Images = Images()
+    training: Training = Training()
+    schedule: Schedule = Schedule()
+    serving: Serving = Serving()
+    logging: Logging = Logging()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which comes in as init values."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @property
+    def photos_dir(self) -> Path:
+        return self.data / "photos"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def features_dir(self) -> Path:
+        return self.data / "features"
+
+    @property
+    def records_dir(self) -> Path:
+        return self.data / "records"
+
+    @property
+    def database_file(self) -> Path:
+        return self.data / "retrainbot.db"
+
+
+def read_settings(file: Path | None = None, data: Path | None = None) -> Settings:
+    """Settings from `file`, else from RETRAINBOT_CONFIG, else ./config.toml, else the defaults.
+
+    `data` overrides the data folder. Raises SettingsError naming each wrong key, its value and what is allowed.
+    """
+    named = file or _path_from_environment()
+    path = named or Path("config.toml")
+    content: dict[str, Any] = {}
+    if path.exists() or named:
+        content = _read_toml(path)
+    try:
+        settings = Settings(**content)
+    except ValidationError as error:
+        problems = "; ".join(_explain(detail) for detail in error.errors())
+        raise SettingsError(f"{path if content else 'environment'}: {problems}") from error
+    return settings.model_copy(update={"data": (data or settings.data).expanduser().absolute()})
+
+
+def _path_from_environment() -> Path | None:
+    value = os.environ.get("RETRAINBOT_CONFIG")
+    return Path(value) if value else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({error}). Copy config.example.toml there.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: is not valid TOML: {error}. Compare it with config.example.toml.") from error
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One problem in words. Section defaults and the like are named by their dotted key."""
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{key} is not a setting; config.example.toml lists them all"
+    shown = "…" if "token" in key else repr(detail["input"])
+    allowed = detail["msg"].removeprefix("Value error, ").removeprefix("Input should ")
+    return f"{key} = {shown} is not allowed: it should {allowed}".replace("it should must", "it must")
