@@ -1,0 +1,113 @@
+import asyncio
+import contextlib
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sandbox.app import create_app
+from sandbox.errors import ListenError
+from sandbox.world import World
+
+LOOPBACK = "127.0.0.1"
+_BACKLOG = 1024  # connections
+_PATIENCE = 2  # seconds that requests in progress get at the end
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox. A bot's base URL is `url` + ``/bot``, its base file URL `url` + ``/file/bot``."""
+
+    url: str
+    port: int
+
+
+class _Protocol(H11Protocol):
+    """HTTP whose requests know their transport, so that a scripted fault can cut the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the program around it, and ends long polls before it waits for requests to finish."""
+
+    def __init__(self, config: uvicorn.Config, world: World) -> None:
+        super().__init__(config)
+        self._world = world
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._world.bell.close()
+        await super().shutdown(sockets)
+
+
+@contextlib.asynccontextmanager
+async def running(port: int = 0, host: str = LOOPBACK) -> AsyncIterator[Sandbox]:
+    """Serve within the block, on a free port where `port` is 0. Raises ListenError."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-") as folder, _listening(host, port) as listener:
+        server = _server(Path(folder))
+        serving = asyncio.create_task(server.serve([listener]))
+        port = listener.getsockname()[1]
+        try:
+            yield Sandbox(f"http://{host}:{port}", port)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on, though they are answered only once the server runs.
+
+    Its protocol is named because asyncio sends small answers at once (TCP_NODELAY) only where it sees TCP.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(
+            f"Cannot listen on {host}:{port} ({error.strerror}). "
+            "Stop what uses that port, or choose another with --port."
+        ) from error
+    return listener
+
+
+def _server(folder: Path) -> _Server:
+    app = create_app(folder)
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # An access log would hold the tokens.
+        timeout_graceful_shutdown=_PATIENCE,
+    )
+    return _Server(config, app.state.world)
+
+
+def serve(port: int, host: str = LOOPBACK) -> None:
+    """Serve until Ctrl-C or SIGTERM. Prints one line with the URL. Raises ListenError."""
+    asyncio.run(_until_stopped(port, host))
+
+
+async def _until_stopped(port: int, host: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(port, host) as sandbox:
+        print(f"The stand-in for Telegram listens on {sandbox.url} (Ctrl-C stops it)", flush=True)  # noqa: T201
+        await stop.wait()

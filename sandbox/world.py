@@ -1,0 +1,127 @@
+"""Everything the sandbox knows: bots, chats, messages, files. One object, used from one event loop."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import count
+from typing import Any
+
+from sandbox.bell import Bell
+from sandbox.chat import Chat, Message, Numbers
+from sandbox.errors import ApiError
+from sandbox.faults import Faults
+from sandbox.files import FileStore
+from sandbox.limits import CALLBACK_LIFE
+from sandbox.updates import CALLBACK_QUERY, MESSAGE, Updates
+
+NOBODY = 0  # stands for the first bot until it comes
+_TOKEN = re.compile(r"(\d{1,18}):[A-Za-z0-9_-]{30,}")
+_YEAR_2025 = 1_735_689_600  # seconds since 1970
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A person's tap on a button that the bot may still answer."""
+
+    chat: Chat
+    message_id: int
+    from_id: int
+    expires: float
+
+
+@dataclass
+class Bot:
+    """One bot, known by its id."""
+
+    id: int
+    updates: Updates
+    came: bool = False
+    commands: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
+    taps: dict[str, Tap] = field(default_factory=dict)
+
+    def user(self) -> dict[str, Any]:
+        """The Bot API's User."""
+        return {"id": self.id, "is_bot": True, "first_name": "Sandbox bot", "username": f"sandbox_{self.id}_bot"}
+
+
+class World:
+    """All state. `clock` gives seconds since 1970."""
+
+    def __init__(self, files: FileStore, clock: Callable[[], float]) -> None:
+        self.files = files
+        self.clock = clock
+        self.bell = Bell()
+        self.faults = Faults()
+        self._first_id = _first_id(clock())
+        self._ids = count(self._first_id)
+        self._numbers = Numbers(count(self._first_id), count(1), clock, self.bell.ring)
+        self._bots: dict[int, Bot] = {}
+        self._chats: dict[tuple[int, int], Chat] = {}
+        self._latest = NOBODY
+
+    def caller(self, token: str, method: str) -> Bot:
+        """The bot that calls. It comes with its first call, and again with each getMe, as after a restart."""
+        match = _TOKEN.fullmatch(token)
+        if match is None or int(match[1]) == NOBODY:
+            raise ApiError(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+        bot = self.bot(int(match[1]))
+        if self._latest == NOBODY:
+            self._adopt(bot)
+        if not bot.came or method.lower() == "getme":
+            bot.came = True
+            self._latest = bot.id
+        return bot
+
+    def bot(self, bot_id: int | None = None) -> Bot:
+        """The bot of that id, or the one that came last, or the one still to come."""
+        wanted = self._latest if bot_id is None else bot_id
+        if wanted not in self._bots:
+            self._bots[wanted] = Bot(wanted, Updates(self._first_id, self.clock))
+        return self._bots[wanted]
+
+    def chat(self, bot: Bot, chat_id: int) -> Chat | None:
+        return self._chats.get((bot.id, chat_id))
+
+    def open_chat(self, bot: Bot, info: dict[str, Any]) -> Chat:
+        """The chat that `info` (a Bot API Chat) describes, new or as it was."""
+        key = bot.id, info["id"]
+        if key not in self._chats:
+            self._chats[key] = Chat(info, self._numbers)
+        return self._chats[key]
+
+    def deliver(self, bot: Bot, message: Message) -> None:
+        """Let a person's message wait for the bot."""
+        bot.updates.put(MESSAGE, message)
+        self.bell.ring()
+
+    def tap(self, bot: Bot, chat: Chat, message_id: int, person: dict[str, Any], data: str) -> str:
+        """Let a tap wait for the bot; returns the id of the callback query."""
+        query_id = self.new_id()
+        bot.taps = {key: old for key, old in bot.taps.items() if old.expires > self.clock()}
+        bot.taps[query_id] = Tap(chat, message_id, person["id"], self.clock() + CALLBACK_LIFE)
+        query = {"id": query_id, "from": person, "chat_instance": str(chat.info["id"]), "data": data}
+        bot.updates.put(CALLBACK_QUERY, query | {"message": chat.show(message_id)})
+        self.bell.ring()
+        return query_id
+
+    def new_id(self) -> str:
+        """A decimal string that is used for nothing else."""
+        return str(next(self._ids))
+
+    def _adopt(self, bot: Bot) -> None:
+        """Give the first bot what was said before it came."""
+        for chat_id in [chat_id for owner, chat_id in self._chats if owner == NOBODY]:
+            waiting = self._chats.pop((NOBODY, chat_id))
+            if own := self.chat(bot, chat_id):
+                waiting.absorb(own)
+            self._chats[bot.id, chat_id] = waiting
+        if NOBODY in self._bots:
+            nobody = self._bots.pop(NOBODY)
+            bot.updates.take_over(nobody.updates)
+            bot.taps |= nobody.taps
+
+
+def _first_id(now: float) -> int:
+    """A number that a sandbox started later exceeds, as long as ids are used at under 10 a second on average."""
+    return int(now - _YEAR_2025) * 10 % 2**30 + 1
