@@ -11,13 +11,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError as DriverError
 from sqlalchemy.orm import Session
 
 from storage.errors import DatabaseError
 
 BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
+# What to do about an error of SQLite's, by the start of its name.
+ADVICE = {
+    "SQLITE_BUSY": "Another process keeps it locked; stop that one and try again.",
+    "SQLITE_CANTOPEN": "Check that its folder can be written by this user.",
+    "SQLITE_CORRUPT": "It is damaged; restore it from a backup.",
+    "SQLITE_FULL": "Free some space on its disk.",
+    "SQLITE_IOERR": "Check its disk.",
+    "SQLITE_NOTADB": "It is damaged, or something else; restore it from a backup.",
+    "SQLITE_PERM": "Check that it can be written by this user.",
+    "SQLITE_READONLY": "Check that it can be written by this user.",
+}
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -32,33 +43,44 @@ class Database:
     def __init__(self, file: Path) -> None:
         """Open the database and bring its schema up to date.
 
-        Raises DatabaseError where the file is damaged or was written by a newer version.
+        Raises DatabaseError where it cannot be opened, is damaged, or was written by a newer version.
         """
-        file.parent.mkdir(parents=True, exist_ok=True)
         self.file = file
-        self._engine = create_engine(f"sqlite:///{file}")
+        self._engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(writes=True)
         try:
-            _migrate(self._writer)
-        except (DriverError, sqlite3.DatabaseError) as error:
-            raise DatabaseError(
-                f"{file} cannot be opened as a database ({error}). Restore it from a backup."
-            ) from error
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with self._explained():
+                _migrate(self._writer)
+        except OSError as error:
+            raise DatabaseError(f"The folder {file.parent} cannot be made ({error.strerror}).") from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self._engine, expire_on_commit=False) as session:
+        """Raises DatabaseError where the disk, its rights or the file do not allow it; so does `write`."""
+        with self._explained(), Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with self._explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:
         self._engine.dispose()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (DriverError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DriverError) else error
+            code = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
+            if code not in ADVICE:  # Not the machine's fault but ours.
+                raise
+            raise DatabaseError(f"The database {self.file} cannot be used ({cause}). {ADVICE[code]}") from error
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -77,7 +99,7 @@ def _begin(connection: Any) -> None:
 
 def _migrate(engine: Engine) -> None:
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
         present = MigrationContext.configure(connection).get_current_revision()

@@ -11,7 +11,7 @@ TEMPORARY = ".new-"  # Names that start so are unfinished; readers pass them ove
 
 def write_durably(path: Path, content: bytes) -> None:
     """Put `content` at `path` whole or not at all; what was there stays until the new file is safe."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.parent / f"{TEMPORARY}{uuid4().hex}"
     try:
         with beside.open("wb") as file:
@@ -27,11 +27,19 @@ def write_durably(path: Path, content: bytes) -> None:
 
 def move_durably(source: Path, target: Path) -> None:
     """Rename a file or folder within one file system and make the rename safe."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     source.rename(target)
     sync_folder(target.parent)
     if source.parent != target.parent:
         sync_folder(source.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a power cut does not take them away with what is put there."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_tree(folder: Path) -> None:

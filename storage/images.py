@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from storage.errors import ImageError
 from storage.jpeg import is_plain
@@ -19,6 +19,21 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 INPUT_VERSION = 1  # Raised whenever `model_input` gives other pixels, so that cached features are made anew.
 
 Pixels = NDArray[np.uint8]
+
+# Pillow warns of damaged metadata, which are dropped anyway, and of sizes for which `_open` has a limit.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# How the camera was held, by the EXIF tag Orientation (CIPA DC-008, 4.6.4), and what turns the picture upright.
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -45,9 +60,8 @@ def normalise(content: bytes, max_side: int = 1024, max_pixels: int = 64_000_000
             image.load()
             return _photo(content, image.size)
         image.draft("RGB", (max_side, max_side))
-        upright = ImageOps.exif_transpose(image)
-        flat = _rgb(upright)
-    except (OSError, ValueError, SyntaxError, MemoryError, OverflowError, IndexError) as error:
+        flat = _rgb(_upright(image))
+    except Exception as error:  # Pillow's decoders raise of every kind on damaged bytes.
         raise ImageError("The photo is damaged or incomplete; send it again.") from error
     flat.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -66,19 +80,17 @@ def model_input(jpeg: bytes, size: int) -> Pixels:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
             image.draft("RGB", (2 * size, 2 * size))
             square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:
         raise ImageError("A stored photo is damaged; run `retrainbot reindex` to set it aside.") from error
     return np.asarray(square, dtype=np.uint8)
 
 
 def _open(content: bytes, max_pixels: int) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Our own cap follows, from the header.
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError("This is not a JPEG, PNG or WebP photo; send one of those.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow has a limit of its own, higher than any that the settings allow.
         raise ImageError("The photo is damaged or too large; send it again, smaller.") from error
     width, height = image.size
     if width * height > max_pixels:
@@ -87,6 +99,14 @@ def _open(content: bytes, max_pixels: int) -> Image.Image:
             " Send it smaller."
         )
     return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:  # noqa: BLE001  The picture is good though its metadata are not, whatever the parser raises.
+        return image
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

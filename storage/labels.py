@@ -9,6 +9,10 @@ from storage.errors import LabelError
 MAX_CHARACTERS = 64
 MAX_BYTES = 200  # Leaves room for a suffix within the 255 bytes that file systems allow a name.
 MARKS = frozenset("_-.+&'‘’,()")
+# Letters and marks that show nothing (Unicode's Default_Ignorable_Code_Point), so that no two names look the same.
+INVISIBLE = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810)))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 # Windows refuses these as file names, with any extension and in any case.
 RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in "0123456789¹²³")})
 
@@ -76,7 +80,7 @@ def read_lines(text: str) -> list[str]:
 
 def _allowed(character: str) -> bool:
     # Marks (M) belong to letters in many scripts, such as Devanagari and Thai.
-    return character in MARKS or unicodedata.category(character)[0] in "LNM"
+    return character in MARKS or (unicodedata.category(character)[0] in "LNM" and character not in INVISIBLE)
 
 
 def _show(character: str) -> str:

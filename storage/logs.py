@@ -11,6 +11,10 @@ import structlog
 TOKEN = re.compile(r"\d{3,}(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
 
 
+# Libraries that tell every step; httpx among them tells every address, and a bot's address contains the token.
+QUIET = ("httpx", "alembic", "apscheduler")
+
+
 def redact(text: str) -> str:
     return TOKEN.sub("[token]", text)
 
@@ -46,8 +50,8 @@ def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # It logs every address it calls, and a bot's address contains the token.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
     sys.excepthook = _log_uncaught
 
 

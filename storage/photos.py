@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage import labels, splits
+from storage import catalogue, labels
 from storage.database import Database, now
 from storage.errors import PhotoError
 from storage.files import move_durably, write_durably
@@ -35,6 +35,14 @@ class Photo:
     class_name: str
     split: Split
     path: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Bytes made ready for the store. `photo` is None where they, with the SHA-256 `source`, are stored already."""
+
+    source: str
+    photo: NormalPhoto | None
 
 
 @dataclass(frozen=True)
@@ -61,33 +69,49 @@ class ClassCount:
 class Photos:
     def __init__(self, database: Database, folder: Path, images: Images, clock: Callable[[], datetime] = now) -> None:
         self.folder = folder
-        self._database = database
+        self.database = database
+        self.clock = clock
         self._images = images
-        self._clock = clock
 
     def normalise(self, content: bytes) -> NormalPhoto:
         """The stored form of a photo. Raises ImageError."""
         images = self._images
         return normalise(content, images.max_side, images.max_megapixels * 1_000_000, images.quality)
 
-    def add(self, content: bytes, class_name: str, by: str) -> Receipt:
-        """Store a photo under a class. A known photo is not stored twice: it moves if its class differs.
+    def add(self, content: bytes, class_name: str, by: str, *, move: bool = True) -> Receipt:
+        """Store a photo under a class: `prepare`, then `store`.
 
-        `class_name` is made safe first. Raises LabelError or ImageError, and then nothing has changed.
+        Raises LabelError, ImageError, or PhotoError as `store` does, and then nothing has changed.
         """
         name = labels.class_name(class_name)
+        return self.store(self.prepare(content), name, by, move=move)
+
+    def prepare(self, content: bytes) -> Prepared:
+        """The slow half of `add`, which writes nothing and may run in threads. Raises ImageError."""
         source = hashlib.sha256(content).hexdigest()
-        with self._database.read() as session:
-            known = self._stored(session, source)
-        photo = None if known else self.normalise(content)
-        with self._database.write() as session:
-            row = self._stored(session, source) or (session.get(PhotoRow, photo.sha256) if photo else None)
-            class_row = _class_row(session, name)
+        with self.database.read() as session:
+            known = self.stored(session, source)
+        return Prepared(source, None if known else self.normalise(content))
+
+    def store(self, prepared: Prepared, class_name: str, by: str, *, move: bool = True) -> Receipt:
+        """The short half of `add`. A known photo is not stored twice: if its class differs, it moves.
+
+        `class_name` is made safe first. Raises LabelError, and PhotoError where the photo is in another class and
+        `move` is false; then nothing has changed.
+        """
+        name = labels.class_name(class_name)
+        photo = prepared.photo
+        with self.database.write() as session:
+            row = self.stored(session, prepared.source) or (session.get(PhotoRow, photo.sha256) if photo else None)
+            class_row = catalogue.need_class(session, name)
             if row is None:
                 if photo is None:
                     raise PhotoError("The photo was removed by hand just now; send it again.")
-                row = self._insert(session, photo, class_row, by)
-            session.merge(SourceRow(sha256=source, photo=row.sha256))
+                row = catalogue.insert(session, photo, class_row, by, self.clock())
+            before = catalogue.class_of(session, row)
+            if not move and before not in (None, class_row) and self.location(before, row.sha256).exists():
+                raise PhotoError(f"It is already stored under “{before.name if before else ''}”.")
+            catalogue.remember_source(session, prepared.source, row)
             self._place(session, row, class_row, photo)
             return self._record(session, row, class_row, by)
 
@@ -96,12 +120,12 @@ class Photos:
 
         Raises PhotoError where the photo has been changed again since.
         """
-        with self._database.write() as session:
+        with self.database.write() as session:
             done = session.get(ChangeRow, change)
             row = session.get(PhotoRow, done.photo) if done else None
-            if done is None or row is None or row.class_id != done.after or _newest_change(session, row) != done.id:
+            if done is None or row is None or catalogue.newest_change(session, row) != done.id:
                 raise PhotoError("That was changed again since, so it cannot be undone.")
-            before = _class_by_id(session, done.before)
+            before = session.get(ClassRow, done.before) if done.before is not None else None
             self._place(session, row, before, None)
             return self._record(session, row, before, by)
 
@@ -113,7 +137,7 @@ class Photos:
             .group_by(ClassRow.name, PhotoRow.split)
         )
         counts: dict[str, dict[str, int]] = {}
-        with self._database.read() as session:
+        with self.database.read() as session:
             for name, split, count in session.execute(query):
                 counts.setdefault(name, {})[split] = count
         return [
@@ -124,7 +148,7 @@ class Photos:
     def all(self) -> list[Photo]:
         """Every photo that is in a class, by hash."""
         query = select(PhotoRow.sha256, PhotoRow.split, ClassRow.name).join(ClassRow, PhotoRow.class_id == ClassRow.id)
-        with self._database.read() as session:
+        with self.database.read() as session:
             return [
                 Photo(sha256, name, Split(split), self.path(name, sha256))
                 for sha256, split, name in session.execute(query.order_by(PhotoRow.sha256))
@@ -135,7 +159,7 @@ class Photos:
 
     def class_of(self, class_id: int) -> str:
         """The name of the class with this id. Raises PhotoError where there is none."""
-        with self._database.read() as session:
+        with self.database.read() as session:
             row = session.get(ClassRow, class_id)
         if row is None:
             raise PhotoError("That class no longer exists.")
@@ -143,40 +167,23 @@ class Photos:
 
     def class_ids(self) -> dict[str, int]:
         """The id of each class by its name."""
-        with self._database.read() as session:
-            return dict(session.execute(select(ClassRow.name, ClassRow.id)).tuples().all())
+        with self.database.read() as session:
+            return dict(session.execute(select(ClassRow.name, ClassRow.id)).all())
 
-    def _stored(self, session: Session, source: str) -> PhotoRow | None:
+    def location(self, class_row: ClassRow | None, sha256: str) -> Path:
+        """Where a photo's file lies. Photos in no class wait beside the class folders, so undo can bring them back."""
+        return self.path(class_row.name, sha256) if class_row else self.folder.parent / "removed" / f"{sha256}.jpg"
+
+    def stored(self, session: Session, source: str) -> PhotoRow | None:
         """The photo that these original bytes became, if its file is still there."""
         seen = session.get(SourceRow, source)
         row = seen and session.get(PhotoRow, seen.photo)
-        return row if row and self._location(_class_by_id(session, row.class_id), row.sha256).exists() else None
-
-    def _insert(self, session: Session, photo: NormalPhoto, class_row: ClassRow, by: str) -> PhotoRow:
-        counts = {
-            Split(split): count
-            for split, count in session.execute(
-                select(PhotoRow.split, func.count()).where(PhotoRow.class_id == class_row.id).group_by(PhotoRow.split)
-            )
-        }
-        row = PhotoRow(
-            sha256=photo.sha256,
-            class_id=None,
-            split=splits.choose(photo.sha256, counts),
-            duplicates=photo.sha256,
-            width=photo.width,
-            height=photo.height,
-            added_at=self._clock(),
-            added_by=by,
-        )
-        session.add(row)
-        session.flush()
-        return row
+        return row if row and self.location(catalogue.class_of(session, row), row.sha256).exists() else None
 
     def _place(self, session: Session, row: PhotoRow, after: ClassRow | None, photo: NormalPhoto | None) -> None:
         """Bring the photo's file to where its class wants it."""
-        present = self._location(_class_by_id(session, row.class_id), row.sha256)
-        wanted = self._location(after, row.sha256)
+        present = self.location(catalogue.class_of(session, row), row.sha256)
+        wanted = self.location(after, row.sha256)
         if present == wanted and wanted.exists():
             return
         if present.exists():
@@ -186,56 +193,15 @@ class Photos:
         else:
             raise PhotoError("The photo's file was removed by hand; run `retrainbot reindex`.")
 
-    def _location(self, class_row: ClassRow | None, sha256: str) -> Path:
-        """Photos in no class wait beside the class folders, so that undo can bring them back."""
-        return self.path(class_row.name, sha256) if class_row else self.folder.parent / "removed" / f"{sha256}.jpg"
-
     def _record(self, session: Session, row: PhotoRow, after: ClassRow | None, by: str) -> Receipt:
         """Write the new class and the history."""
-        before = _class_by_id(session, row.class_id)
-        change = None
-        if before is not after:
-            change = ChangeRow(
-                at=self._clock(),
-                by=by,
-                photo=row.sha256,
-                before=row.class_id,
-                after=after.id if after else None,
-            )
-            row.class_id = change.after
-            session.add(change)
-            session.flush()
+        before = catalogue.class_of(session, row)
+        change = catalogue.file_under(session, row, after, by, self.clock())
         return Receipt(
             outcome=Outcome.DUPLICATE if change is None else Outcome.MOVED if before else Outcome.ADDED,
             sha256=row.sha256,
             class_name=after.name if after else "",
-            class_photos=_count(session, after),
+            class_photos=catalogue.count(session, after),
             before=before.name if before else None,
             change=change.id if change else None,
         )
-
-
-def _class_by_id(session: Session, class_id: int | None) -> ClassRow | None:
-    return session.get(ClassRow, class_id) if class_id is not None else None
-
-
-def _class_row(session: Session, name: str) -> ClassRow:
-    """The class with this name in any spelling, made if it is new."""
-    key = labels.key(name)
-    row = session.scalar(select(ClassRow).where(ClassRow.key == key))
-    if row is None:
-        row = ClassRow(name=name, key=key)
-        session.add(row)
-        session.flush()
-    return row
-
-
-def _count(session: Session, class_row: ClassRow | None) -> int:
-    if class_row is None:
-        return 0
-    query = select(func.count()).select_from(PhotoRow).where(PhotoRow.class_id == class_row.id)
-    return session.scalar(query) or 0
-
-
-def _newest_change(session: Session, row: PhotoRow) -> int | None:
-    return session.scalar(select(func.max(ChangeRow.id)).where(ChangeRow.photo == row.sha256))

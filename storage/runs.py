@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import Database, now
 from storage.errors import LeaseLostError, RunError
-from storage.settings import BackboneName, Training
+from storage.settings import BackboneName, Mode, Training
 from storage.tables import RunRow
 
 MAX_ATTEMPTS = 3  # A run whose trainer vanished is taken up again; one that always takes it down is not.
@@ -34,7 +34,7 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mode: Literal["head"]
+    mode: Mode
     backbone: BackboneName
     weights: str
     seed: int
@@ -74,11 +74,11 @@ class Runs:
         self._database = database
         self._clock = clock
 
-    def enqueue(self, options: RunOptions, by: str, key: str | None = None) -> tuple[Run, bool]:
-        """A new run and True, or False with the run that is under way already, or that has this key."""
+    def enqueue(self, options: RunOptions, by: str, key: str | None = None, *, join: bool = True) -> tuple[Run, bool]:
+        """A new run and True, or False with the run that has this key, or with `join` the one that is under way."""
         with self._database.write() as session:
-            same = select(RunRow).where(RunRow.key == key) if key else None
-            row = (session.scalar(same) if same is not None else None) or _active(session)
+            row = session.scalar(select(RunRow).where(RunRow.key == key)) if key else None
+            row = row or (_active(session) if join else None)
             if row is not None:
                 return _run(row), False
             row = RunRow(
@@ -154,6 +154,15 @@ class Runs:
             row = held(session, run, token)
             row.state, row.lease_until = RunState.QUEUED, None
             row.step, row.done, row.total = None, 0, 0
+
+    def cancel(self, run: int, message: str) -> Run:
+        """End a run that waits in the queue. Raises RunError where it is no longer waiting."""
+        with self._database.write() as session:
+            row = session.get(RunRow, run)
+            if row is None or row.state != RunState.QUEUED:
+                raise RunError(f"Run {run} is not waiting, so it cannot be cancelled.")
+            row.state, row.message, row.finished_at = RunState.CANCELLED, message, self._clock()
+            return _run(row)
 
     def _expire(self, session: Session) -> None:
         late = select(RunRow).where(RunRow.state == RunState.RUNNING, RunRow.lease_until < self._clock())

@@ -1,18 +1,41 @@
 """The configuration: `config.toml`, overridden by environment variables such as RETRAINBOT_TELEGRAM__TOKEN."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from storage.errors import SettingsError
+from storage.logs import redact
 
+Mode = Literal["head"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
+
+
+# What a value must be, by the type of pydantic's error; {ge} and the like are the error's own context.
+ALLOWED = {
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": "must be text in quotes",
+    "path_type": "must be a folder's path in quotes",
+    "tuple_type": "must be a list, such as [1, 2]",
+    "model_type": "must be a section with settings of its own",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+}
 
 
 def _time_zone(name: str) -> str:
@@ -22,8 +45,18 @@ def _time_zone(name: str) -> str:
 
 
 def _cron(text: str) -> str:
-    if text and len(text.split()) != 5:
-        raise ValueError('must be five fields: minute hour day month weekday, such as "30 2 * * *", or empty')
+    try:
+        if text:
+            CronTrigger.from_crontab(text)
+    except ValueError as error:
+        wanted = 'must be five fields: minute hour day month weekday, such as "30 2 * * *", or empty'
+        raise ValueError(f"{wanted} ({error})") from error
+    return text
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+", text):
+        raise ValueError("must be an address such as http://127.0.0.1:8081, without a slash at its end")
     return text
 
 
@@ -43,24 +76,25 @@ class Telegram(_Section):
         SecretStr(""),
         description="The bot's token from BotFather; better given as RETRAINBOT_TELEGRAM__TOKEN.",
     )
-    base_url: str = Field(
+    base_url: Annotated[str, AfterValidator(_address)] = Field(
         "https://api.telegram.org",
-        pattern=r"^https?://[^/]+$",
         description="Where the Bot API is; another address is for the sandbox or a Bot API server of your own.",
     )
-    users: tuple[int, ...] = Field(
+    users: tuple[PositiveInt, ...] = Field(
         (), description="Telegram user ids that may use the bot; /help tells a person theirs. Empty: nobody."
     )
 
 
 class Images(_Section):
     max_side: int = Field(1024, ge=64, le=8192, description="Stored photos are at most this wide or high, in pixels.")
-    max_megapixels: int = Field(64, ge=1, le=500, description="A larger photo is refused before it is decoded.")
+    max_megapixels: int = Field(
+        64, ge=1, le=170, description="A photo with more megapixels is refused before it is decoded."
+    )
     quality: int = Field(92, ge=50, le=100, description="JPEG quality of stored photos that must be re-encoded.")
 
 
 class Training(_Section):
-    mode: Literal["head"] = Field("head", description='What a run trains: "head", the last layer.')
+    mode: Mode = Field("head", description='What a run trains: "head", the last layer.')
     backbone: BackboneName = Field(
         "inception_v3",
         description='"inception_v3", or "efficientnet_lite0": five times faster and nothing to download.',
@@ -78,7 +112,7 @@ class Training(_Section):
 
 class Schedule(_Section):
     cron: Annotated[str, AfterValidator(_cron)] = Field(
-        "30 2 * * *", description="When to train: minute hour day month weekday. Empty: only on demand."
+        "30 2 * * *", description="When to train: minute hour day month weekday (mon to sun). Empty: only on demand."
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC", description="The time zone of the schedule, such as Europe/Berlin."
@@ -170,8 +204,10 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
     try:
         settings = Settings(**content)
     except ValidationError as error:
-        problems = "; ".join(_explain(detail) for detail in error.errors())
-        raise SettingsError(f"{path if content else 'environment'}: {problems}") from error
+        problems = "; ".join(_explain(detail, path) for detail in error.errors())
+        raise SettingsError(redact(problems)) from error
+    except SourceError as error:
+        raise SettingsError(f"An environment variable has no valid value: {error}. Lists look like [1, 2].") from error
     return settings.model_copy(update={"data": (data or settings.data).expanduser().absolute()})
 
 
@@ -189,11 +225,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: is not valid TOML: {error}. Compare it with config.example.toml.") from error
 
 
-def _explain(detail: ErrorDetails) -> str:
-    """One problem in words. Section defaults and the like are named by their dotted key."""
-    key = ".".join(str(part) for part in detail["loc"])
+def _explain(detail: ErrorDetails, file: Path) -> str:
+    """One problem in words: where the setting stands, its value, and what is allowed."""
+    keys = [str(part) for part in detail["loc"]]
+    variable = "RETRAINBOT_" + "__".join(keys[:2]).upper()
+    name = variable if variable in os.environ else f"{file}: {'.'.join(keys)}"
     if detail["type"] == "extra_forbidden":
-        return f"{key} is not a setting; config.example.toml lists them all"
-    shown = "…" if "token" in key else repr(detail["input"])
-    allowed = detail["msg"].removeprefix("Value error, ").removeprefix("Input should ")
-    return f"{key} = {shown} is not allowed: it should {allowed}".replace("it should must", "it must")
+        return f"{name} is not a setting; config.example.toml lists them all"
+    shown = "…" if "token" in keys else repr(detail["input"])
+    allowed = ALLOWED.get(detail["type"], "{error}").format(**{"error": detail["msg"], **detail.get("ctx", {})})
+    return f"{name} = {shown} is not allowed: it {allowed}"

@@ -1,0 +1,90 @@
+"""The commands, one method each."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import get_args
+
+from telegram import Message
+
+from bot import replies, reports
+from bot.access import allowed, by
+from bot.markup import pages
+from bot.predictor import Predictor
+from bot.reports import Status
+from bot.stores import Stores
+from storage.database import now
+from storage.errors import ModelError
+from storage.models import Served
+from storage.runs import RunOptions
+from storage.settings import Settings
+
+MODES: tuple[str, ...] = get_args(RunOptions.model_fields["mode"].annotation)
+
+
+class Commands:
+    def __init__(
+        self, settings: Settings, stores: Stores, predictor: Predictor, clock: Callable[[], datetime] = now
+    ) -> None:
+        self._settings = settings
+        self._stores = stores
+        self._predictor = predictor
+        self._clock = clock
+        self._users: Collection[int] = settings.telegram.users
+
+    async def help(self, message: Message) -> None:
+        user = message.from_user
+        if user:
+            await message.reply_text(replies.greeting(user.id, allowed=allowed(user, self._users)))
+
+    async def hint(self, message: Message) -> None:
+        """What nothing else made sense of."""
+        await message.reply_text(replies.HINT)
+
+    async def train(self, message: Message) -> None:
+        """Put a run into the queue, or follow the one that is there; the message is edited as it goes on."""
+        words = (message.text or "").split()[1:]
+        mode = words[0].lower() if words else None
+        if mode is not None and mode not in MODES:
+            await message.reply_text(reports.unknown_mode(mode, MODES))
+        elif len(await asyncio.to_thread(self._stores.photos.classes)) < 2:
+            await message.reply_text(reports.TOO_FEW_CLASSES)
+        else:
+            await self._follow(message, RunOptions.from_settings(self._settings.training, mode=mode))
+
+    async def _follow(self, message: Message, options: RunOptions) -> None:
+        run, new = await asyncio.to_thread(self._stores.runs.enqueue, options, by(message.from_user))
+        sent = await message.reply_text(reports.run(run) if new else reports.already(run))
+        await asyncio.to_thread(self._stores.follows.add, run.id, sent.chat_id, sent.message_id)
+
+    async def status(self, message: Message) -> None:
+        await message.reply_text(reports.status(await asyncio.to_thread(self._status)))
+
+    async def classes(self, message: Message) -> None:
+        counts = await asyncio.to_thread(self._stores.photos.classes)
+        for page in pages(reports.classes(counts)):
+            await message.reply_text(page)
+
+    async def gpu(self, message: Message) -> None:
+        seen = await asyncio.to_thread(self._stores.gpus.read)
+        await message.reply_text(reports.gpu(seen, self._clock()))
+
+    def _status(self) -> Status:
+        served = self._stores.models.served()
+        return Status(
+            served=served,
+            accuracy=self._accuracy(served) if served else None,
+            problem=self._predictor.problem,
+            classes=self._stores.photos.classes(),
+            run=self._stores.runs.active(),
+            trainers=self._stores.gpus.read(),
+            free_bytes=shutil.disk_usage(self._settings.data).free,
+            now=self._clock(),
+        )
+
+    def _accuracy(self, served: Served) -> float | None:
+        try:
+            return self._stores.models.get(served.version).manifest.metrics.get("test_accuracy")
+        except ModelError:  # The predictor's problem says it.
+            return None

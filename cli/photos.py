@@ -1,0 +1,111 @@
+"""Commands about the photos."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.context import Context
+from storage import lifeline
+from storage.errors import RecordsError
+from storage.folders import Refusal
+from storage.importing import import_folder
+from storage.labels import shown
+from storage.reindex import reindex as follow_folders
+
+THIN = 10  # A class with fewer photos is marked; its answers are still a matter of luck.
+
+records = typer.Typer(help="TFRecords of the photos.", no_args_is_help=True)
+
+
+def import_(
+    context: typer.Context, folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of class folders.")]
+) -> None:
+    """Copy class folders into the data folder; nothing in DIR is changed."""
+    state: Context = context.obj
+    with state.output.progress() as bar:
+        report = import_folder(folder, state.photos, "import", lambda done, total: bar.show("import", done, total))
+    if state.output.document(asdict(report)):
+        return
+    rows = [(row.name, row.added, row.duplicates, row.refused) for row in report.classes]
+    state.output.table(("class", "added", "duplicate", "refused"), rows)
+    _tell_refusals(state, report.refused)
+    state.output.say(
+        f"{report.added} photos added, {report.duplicates} were there already, {len(report.refused)} refused."
+    )
+
+
+def reindex(context: typer.Context) -> None:
+    """Make the catalogue follow what was changed by hand in the class folders."""
+    state: Context = context.obj
+    report = follow_folders(state.photos)
+    if state.output.document(asdict(report)):
+        return
+    for before, after in report.renamed.items():
+        state.output.say(f"renamed: {before} → {after}")
+    _tell_refusals(state, [*report.refused, *report.conflicts])
+    state.output.say(
+        f"{report.added} photos came in, {report.moved} changed class, {report.removed} are gone."
+        if report.changed
+        else "Nothing has changed; the catalogue and the class folders agree."
+    )
+
+
+def classes(context: typer.Context) -> None:
+    """List the classes and how many photos each has."""
+    state: Context = context.obj
+    counts = state.photos.classes()
+    if state.output.document([asdict(count) for count in counts]):
+        return
+    if not counts:
+        state.output.say("There are no photos yet; `retrainbot import` takes a folder of class folders.")
+        return
+    rows = [
+        (shown(row.name), row.photos, row.train, row.validation, row.test, "few" if row.photos < THIN else "")
+        for row in counts
+    ]
+    state.output.table(("class", "photos", "train", "validation", "test", ""), rows)
+
+
+@records.command("build")
+def build(context: typer.Context) -> None:
+    """Write the photos as TFRecords, with labels.txt and a manifest."""
+    state: Context = context.obj
+    follow_folders(state.photos)
+    with state.output.progress() as bar:
+        bar.show("records", 0, 0)
+        document = _in_child("trainer.records")
+    if not state.output.document(document):
+        state.output.say(
+            f"{document['photos']} photos in {document['shards']} shards, {document['written']} of them written now:"
+            f" {document['dir']}"
+        )
+
+
+def _in_child(module: str) -> dict[str, Any]:
+    """What a module that needs TensorFlow prints; it has a process of its own, as the training run has."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, lifeline.VARIABLE: "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None  # noqa: S101  It was asked for just above.
+        printed = child.stdout.read()
+    content: dict[str, Any] = json.loads(printed) if printed.strip() else {}
+    if "error" in content or child.returncode:
+        raise RecordsError(content.get("error", f"The process ended unexpectedly (code {child.returncode})."))
+    return content
+
+
+def _tell_refusals(state: Context, refusals: Sequence[Refusal]) -> None:
+    for refusal in refusals:
+        state.output.say(f"{refusal.path}: {refusal.reason}")

@@ -1,0 +1,66 @@
+"""Commands that stay up until they are stopped."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.context import Context
+from cli.supervisor import supervise
+from storage.errors import RetrainbotError, SettingsError
+from storage.settings import Settings
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port on this computer; 0 picks a free one.")]
+
+
+def run(context: typer.Context) -> None:
+    """Run the bot and the trainer, and restart what dies."""
+    _require_token(context.obj.settings)
+    raise typer.Exit(supervise({name: [sys.executable, "-m", "cli.main", name] for name in ("bot", "trainer")}))
+
+
+def bot(context: typer.Context) -> None:
+    """Run the bot alone."""
+    from bot.service import run as run_bot  # noqa: PLC0415  Only this process needs Telegram's library.
+
+    state: Context = context.obj
+    _require_token(state.settings)
+    run_bot(state.settings)
+
+
+def trainer(context: typer.Context) -> None:
+    """Run the trainer alone: the schedule and the training runs."""
+    from trainer.service import serve  # noqa: PLC0415  Only this process needs the scheduler.
+
+    serve(context.obj.settings)
+
+
+def sandbox(port: Port = 8081) -> None:
+    """Run a stand-in for Telegram on this computer, for trying out and testing."""
+    from sandbox.errors import ListenError  # noqa: PLC0415  Only this process needs the web server.
+    from sandbox.server import serve  # noqa: PLC0415
+
+    try:
+        serve(port)
+    except ListenError as error:
+        raise RetrainbotError(str(error)) from error
+
+
+def demo(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the conversation.")] = False,
+    port: Port = 0,
+) -> None:
+    """Play a conversation with a bot that learns road signs, on this computer alone."""
+    from demo.play import play  # noqa: PLC0415  Draws pictures and drives a chat; nothing else needs that.
+
+    del context
+    raise typer.Exit(play(once=once, port=port))
+
+
+def _require_token(settings: Settings) -> None:
+    if not settings.telegram.token.get_secret_value():
+        raise SettingsError(
+            "telegram.token is empty. Ask BotFather in Telegram for a bot (/newbot) and put the token it gives into"
+            " config.toml, or into the environment variable RETRAINBOT_TELEGRAM__TOKEN."
+        )

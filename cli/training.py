@@ -1,0 +1,158 @@
+"""Commands about training runs and the computer they run on."""
+
+import os
+import shutil
+import signal
+import socket
+import threading
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from cli.context import Context
+from cli.output import Bar, percent
+from storage.database import now
+from storage.errors import RunError
+from storage.gpus import GpuReport, GpuReports
+from storage.runs import Run, RunOptions, RunState
+from storage.settings import BackboneName, Mode
+from trainer.worker import Worker
+
+
+def train(
+    context: typer.Context,
+    mode: Annotated[Mode | None, typer.Option(help="What to train: the last layer.")] = None,
+    backbone: Annotated[BackboneName | None, typer.Option(help="The pretrained network.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same photos and seed give the same model.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Serve the result even if it is worse.")] = False,
+) -> None:
+    """Train now, in the foreground, and serve the result if it is not worse."""
+    state: Context = context.obj
+    options = RunOptions.from_settings(state.settings.training, mode=mode, backbone=backbone, seed=seed, force=force)
+    queued, _ = state.runs.enqueue(options, f"command line ({os.environ.get('USER', 'unknown')})", join=False)
+    run = _work(state, queued)
+    if run.state != RunState.SUCCEEDED:
+        raise RunError(run.message or f"Run {run.id} was {run.state}.")
+    result = run.result or {}
+    if not state.output.document({"run": run.id, "status": run.state.value, **result}):
+        metrics = result["metrics"]
+        state.output.say(
+            f"Trained on {result['photos']} photos of {result['classes']} classes:"
+            f" {percent(metrics.get('test_accuracy'))} of {metrics['test_photos']:.0f} test photos are right"
+            f" ({percent(metrics.get('top5_accuracy'))} among the best five).\n{run.message}"
+        )
+
+
+def runs(context: typer.Context) -> None:
+    """List the training runs, newest first."""
+    state: Context = context.obj
+    newest = state.runs.newest()
+    if state.output.document([describe(run) for run in newest]):
+        return
+    rows = [(run.id, run.state.value, f"{run.created_at:%Y-%m-%d %H:%M}", run.requested_by, run.message or run.step)
+            for run in newest]  # fmt: skip
+    state.output.table(("run", "state", "asked for (UTC)", "by", "result"), rows)
+
+
+def status(context: typer.Context) -> None:
+    """Say what is served, what is being trained, and how much room is left."""
+    state: Context = context.obj
+    served, active = state.models.served(), state.runs.active()
+    classes = state.photos.classes()
+    free = shutil.disk_usage(state.settings.data).free
+    content: dict[str, Any] = {
+        "served": {"version": served.version, "since": served.at.isoformat(), "reason": served.reason}
+        if served
+        else None,
+        "run": describe(active) if active else None,
+        "photos": sum(count.photos for count in classes),
+        "classes": len(classes),
+        "trainers": [
+            {"host": host, "seconds_ago": round((now() - at).total_seconds(), 1)}
+            for host, at, _ in GpuReports(state.database).read()
+        ],
+        "disk_free_bytes": free,
+        "data": str(state.settings.data),
+    }
+    if state.output.document(content):
+        return
+    state.output.say(f"{content['photos']} photos in {len(classes)} classes, in {content['data']}")
+    state.output.say(f"Serving version {served.version}: {served.reason}." if served else "No version is served yet.")
+    state.output.say(f"Run {active.id} is {active.state}{_step(active)}." if active else "Nothing is being trained.")
+    for trainer in content["trainers"]:
+        state.output.say(f"The trainer on {trainer['host']} was last seen {trainer['seconds_ago']} s ago.")
+    state.output.say(f"{free / 1e9:.1f} GB of disk are free.")
+
+
+def gpu(context: typer.Context) -> None:
+    """Say what GPUs this computer has and whether TensorFlow would use them."""
+    from trainer import gpu as nvml  # noqa: PLC0415  Nothing else needs NVML.
+
+    state: Context = context.obj
+    report: GpuReport = nvml.report(nvml.tensorflow_view())
+    if state.output.document(report.model_dump()):
+        return
+    if report.driver:
+        state.output.say(f"NVIDIA driver {report.driver}")
+    rows = [(gpu.index, gpu.name, f"{gpu.memory_used} of {gpu.memory_total} MiB", gpu.utilisation, gpu.temperature)
+            for gpu in report.gpus]  # fmt: skip
+    if rows:
+        state.output.table(("GPU", "name", "memory", "busy %", "°C"), rows)
+    for line in (report.problem, report.tensorflow):
+        if line:
+            state.output.say(line)
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """A run as JSON."""
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "mode": run.options.mode,
+        "backbone": run.options.backbone,
+        "requested_by": run.requested_by,
+        "created_at": run.created_at.isoformat(),
+        "started_at": run.started_at.isoformat() if run.started_at else None,
+        "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+        "step": run.step,
+        "done": run.done,
+        "total": run.total,
+        "message": run.message,
+        "result": run.result,
+    }
+
+
+def _work(state: Context, queued: Run) -> Run:
+    """Work the queue until `queued` has ended, or follow it where a trainer took it."""
+    stop = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    previous = [signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)]
+    worker = Worker(state.runs, f"{socket.gethostname()}/{os.getpid()}", state.settings.training.lease_seconds, stop)
+    try:
+        with state.output.progress() as bar:
+            run = state.runs.get(queued.id)
+            while not run.final and not stop.is_set():
+                claimed = worker.claim()
+                if claimed is not None:
+                    worker.work(claimed, lambda seen: _show(bar, seen))
+                else:
+                    stop.wait(0.25)
+                    _show(bar, run)
+                run = state.runs.get(queued.id)
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
+            signal.signal(number, handler)
+    return run if run.final else state.runs.cancel(run.id, "Stopped at the keyboard.")
+
+
+def _show(bar: Bar, run: Run) -> None:
+    if run.step:
+        bar.show(run.step, run.done, run.total)
+
+
+def _step(run: Run) -> str:
+    return f", at {run.step} {run.done}/{run.total}" if run.step else ""

@@ -1,0 +1,228 @@
+"""The parent's side of a model server: one child process, one version, many questions in flight."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.frames import HEADER, FrameError, Head, Kind, pack, unpack
+from storage.errors import ModelError
+from storage.images import Pixels
+
+CLOSE_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+_TAIL = 2000
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow's warnings and errors only.
+
+Probabilities = NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+
+class ServerDied(ModelError):  # noqa: N818 - it says what happened.
+    """The model server is gone. Start another; questions in flight have to be asked again."""
+
+
+class ModelServer:
+    """Answers from one version. Made by `start`; an async context manager that closes it.
+
+        async with await ModelServer.start(folder) as server:
+            probabilities = await server.predict(pixels)
+
+    `input_size` is the side of the pixels it takes, `classes` the number of probabilities it gives, `ready_seconds` how
+    long it took to start, `peak_bytes` the memory its child had needed by then.
+    """
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin and process.stdout and process.stderr  # noqa: S101 - all three are pipes.
+        self.pid = process.pid
+        self.input_size = 0
+        self.classes = 0
+        self.ready_seconds = 0.0
+        self.peak_bytes = 0
+        self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Probabilities]] = {}
+        self._words = b""
+        self._closing = False
+        self._listening = asyncio.create_task(self._listen_stderr(), name=f"model server {self.pid} log")
+        self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, folder: Path, *, threads: int | None = None, timeout: float = 120.0) -> Self:  # noqa: ASYNC109
+        """Load the version in `folder` in a child process, warm it and check its golden inputs.
+
+        Raises ModelError, in the child's words, where the version cannot be used or is not ready in `timeout` seconds.
+        """
+        started = time.monotonic()
+        command = [sys.executable, "-P", "-m", "serving.server", str(folder)]
+        command += ["--threads", str(threads)] if threads else []
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, **_QUIET}
+        )
+        server = cls(process)
+        try:
+            async with asyncio.timeout(timeout):
+                await server._become_ready()
+        except TimeoutError as error:
+            await server._kill()
+            raise ModelError(
+                f"The model in {folder} was not ready in {timeout:g} seconds; raise serving.start_timeout, or try again"
+                " when the computer is less busy."
+            ) from error
+        except BaseException:
+            await server._kill()
+            raise
+        server.ready_seconds = time.monotonic() - started
+        return server
+
+    async def predict(self, pixels: Pixels, timeout: float = ANSWER_SECONDS) -> Probabilities:  # noqa: ASYNC109
+        """Probabilities, float32: (classes,) for one photo (size, size, 3), or (n, classes) for (n, size, size, 3).
+
+        Raises ServerDied where the child has ended, ModelError where it refuses or does not answer in `timeout` seconds.
+        """
+        size = self.input_size
+        if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or pixels.shape[-3:] != (size, size, 3):
+            raise ModelError(f"The model takes uint8 pixels of shape ({size}, {size}, 3), not {pixels.shape}.")
+        if not pixels.size:
+            return np.zeros((0, self.classes), np.float32)
+        try:
+            async with asyncio.timeout(timeout):
+                rows = await self._ask(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+        except TimeoutError as error:
+            raise ModelError(f"The model did not answer in {timeout:g} seconds; try again.") from error
+        return rows[0] if pixels.ndim == 3 else rows
+
+    @property
+    def alive(self) -> bool:
+        """Whether questions may be asked."""
+        return not self._closing and self._reading is not None and not self._reading.done()
+
+    async def wait_dead(self) -> None:
+        """Return when the child has ended, for whatever reason."""
+        await self._process.wait()
+        if self._reading:
+            await asyncio.wait([self._reading])
+
+    async def close(self) -> None:
+        """Let the questions in flight be answered, then end the child; kill it where it does not end by itself."""
+        self._closing = True
+        if self._waiting:
+            await asyncio.wait(list(self._waiting.values()), timeout=ANSWER_SECONDS)
+        self._stdin.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            log.warning("the model server %d does not end, and is killed", self.pid)
+        finally:
+            await self._kill()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _become_ready(self) -> None:
+        try:
+            head, payload = await self._receive()
+        except (asyncio.IncompleteReadError, ConnectionError, FrameError) as error:
+            raise await self._obituary() from error
+        if head.kind is not Kind.READY:
+            raise ModelError(payload.decode("utf-8", "replace"))
+        facts = json.loads(payload)
+        self.input_size, self.classes, self.peak_bytes = facts["input_size"], facts["classes"], facts["peak_bytes"]
+        self._reading = asyncio.create_task(self._read(), name=f"model server {self.pid}")
+
+    async def _ask(self, payload: memoryview) -> Probabilities:
+        if not self.alive:
+            raise ServerDied("The model server has ended; ask again when the next one is ready.")
+        identity = next(self._ids)
+        answer: asyncio.Future[Probabilities] = asyncio.get_running_loop().create_future()
+        self._waiting[identity] = answer
+        try:
+            self._stdin.write(pack(Kind.REQUEST, identity, payload))
+            self._stdin.write(payload)
+            await self._drain()
+            return await answer
+        finally:
+            del self._waiting[identity]
+            answer.cancel()
+
+    async def _drain(self) -> None:
+        """Wait for room in the pipe. Where it broke, the reader knows why and fails what is waiting."""
+        try:
+            await self._stdin.drain()
+        except ConnectionError:
+            log.debug("the pipe to the model server %d broke", self.pid)
+
+    async def _read(self) -> None:
+        """Hand every answer to who waits for it, until the child ends."""
+        try:
+            while True:
+                head, payload = await self._receive()
+                self._hand_over(head, payload)
+        except (asyncio.IncompleteReadError, ConnectionError, FrameError):
+            death = await self._obituary()
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(death)
+
+    async def _receive(self) -> tuple[Head, bytes]:
+        head = unpack(await self._stdout.readexactly(HEADER.size))
+        return head, await self._stdout.readexactly(head.length)
+
+    def _hand_over(self, head: Head, payload: bytes) -> None:
+        answer = self._waiting.get(head.id)
+        if answer is None or answer.done():  # Who asked has given up.
+            return
+        if head.kind is Kind.ANSWER:
+            answer.set_result(np.frombuffer(payload, "<f4").astype(np.float32).reshape(-1, self.classes))
+        else:
+            answer.set_exception(ModelError(payload.decode("utf-8", "replace")))
+
+    async def _listen_stderr(self) -> None:
+        """Pass on what the child writes, and keep the end of it: after a crash that says why."""
+        while chunk := await self._stderr.read(4096):
+            self._words = (self._words + chunk)[-_TAIL:]
+            log.debug("model server %d: %s", self.pid, chunk.decode("utf-8", "replace").rstrip())
+
+    async def _obituary(self) -> ServerDied:
+        """What to say when the child's output has ended or cannot be read any further."""
+        with contextlib.suppress(TimeoutError):  # It may be about to say why it ends.
+            async with asyncio.timeout(1.0):
+                await self._process.wait()
+        await self._kill()
+        status = self._process.returncode
+        if status in {-signal.SIGKILL, -signal.SIGTERM}:
+            return ServerDied("The model server was killed; if nobody did it, the computer ran out of memory.")
+        last = self._words.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return ServerDied(f"The model server ended with status {status}. {last}".strip())
+
+    async def _kill(self) -> None:
+        """End the child whatever it does, and leave no open pipe or task behind."""
+        if self._process.returncode is None:
+            try:
+                self._process.kill()
+            except ProcessLookupError:
+                log.debug("the model server %d had just ended", self.pid)
+        await self._process.wait()
+        self._stdin.close()
+        tasks = [task for task in (self._listening, self._reading) if task and task is not asyncio.current_task()]
+        await asyncio.wait(tasks)

@@ -1,0 +1,121 @@
+"""A version's SavedModel as one frozen graph that answers batches."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from storage.errors import ModelError
+from storage.images import Pixels
+
+BATCHES = (1, 8, 32)  # The only batch sizes a graph sees: each new one costs a slow first call.
+GOLDEN = "golden.npz"
+GOLDEN_TOLERANCE = 1e-3
+
+Probabilities = NDArray[np.float32]
+
+
+class Graph:
+    """uint8 pixels (n, input_size, input_size, 3) to float32 probabilities (n, classes), n at least 1.
+
+    `threads` limits the cores TensorFlow uses; it counts only before TensorFlow's first work in the process.
+    Raises ModelError where the folder holds no usable version.
+    """
+
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        self._folder = folder
+        self._function = _load(folder)
+        self.input_size = int(self._function.inputs[0].shape[1])
+        self.classes = int(self._function.outputs[0].shape[1])
+
+    def predict(self, pixels: Pixels) -> Probabilities:
+        """Raises ModelError where the pixels have another shape, or the answer is not made of probabilities."""
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (self.input_size, self.input_size, 3):
+            wanted = f"(n, {self.input_size}, {self.input_size}, 3)"
+            raise ModelError(f"The model takes uint8 pixels of shape {wanted}, not {pixels.dtype} {pixels.shape}.")
+        return run(self._function, pixels)
+
+    def warm(self) -> None:
+        """Pay for the slow first call of every batch size now."""
+        for size in BATCHES:
+            self.predict(np.zeros((size, self.input_size, self.input_size, 3), np.uint8))
+
+    def check_golden(self) -> None:
+        """Compare with the answers the version gave when it was made; a candidate that has none yet passes.
+
+        Raises ModelError where a probability is off by more than 1e-3, or another class is best.
+        """
+        path = self._folder / GOLDEN
+        if not path.exists():
+            return
+        pixels, expected = _read_golden(path)
+        got = self.predict(pixels)
+        if got.shape != expected.shape:
+            raise ModelError(f"{path} has answers for another number of classes; train again or roll back.")
+        off = float(np.abs(got - expected).max())
+        if off > GOLDEN_TOLERANCE or (got.argmax(axis=1) != expected.argmax(axis=1)).any():
+            raise ModelError(
+                f"The model in {self._folder} does not answer as it did when it was made (off by {off:.2g});"
+                " train again or roll back."
+            )
+
+
+def freeze(function: Any) -> Any:
+    """The concrete function with its variables as constants, so that TensorFlow folds and fuses them."""
+    return convert_variables_to_constants_v2(function)
+
+
+def run(function: Any, pixels: Pixels, sizes: tuple[int, ...] = BATCHES) -> NDArray[np.float32]:
+    """The frozen function's only output for n inputs, in batches of `sizes` (ascending), the last one padded.
+
+    Raises ModelError where a value is not finite.
+    """
+    parts = [pixels[at : at + sizes[-1]] for at in range(0, len(pixels), sizes[-1])]
+    rows = np.concatenate([_run(function, part, next(size for size in sizes if size >= len(part))) for part in parts])
+    if not np.isfinite(rows).all():
+        raise ModelError("The model gave values that are not numbers; train again or roll back.")
+    return rows
+
+
+def _run(function: Any, part: Pixels, size: int) -> NDArray[np.float32]:
+    padded = np.zeros((size, *part.shape[1:]), np.uint8)
+    padded[: len(part)] = part
+    (output,) = function(tf.constant(padded))
+    rows: NDArray[np.float32] = output.numpy()[: len(part)]
+    return rows
+
+
+def _load(folder: Path) -> Any:
+    try:
+        model = tf.saved_model.load(str(folder))  # Holds the variables; the signature alone does not.
+        frozen = freeze(model.signatures["serving_default"])
+    except Exception as error:  # TensorFlow raises almost anything for a damaged file, protobuf's errors included.
+        raise ModelError(
+            f"The model in {folder} cannot be loaded ({type(error).__name__}); train again or roll back."
+        ) from error
+    shape, out = frozen.inputs[0].shape, frozen.outputs[0].shape
+    if (
+        len(frozen.inputs) != 1
+        or len(frozen.outputs) != 1
+        or frozen.inputs[0].dtype != tf.uint8
+        or shape.rank != 4
+        or shape[1] != shape[2]
+        or out.rank != 2
+        or None in (shape[1], out[1])
+    ):
+        raise ModelError(f"The model in {folder} is not one from pixels to probabilities; train again or roll back.")
+    return frozen
+
+
+def _read_golden(path: Path) -> tuple[Pixels, Probabilities]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["pixels"], file["probabilities"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} is damaged ({error}); train again or roll back.") from error

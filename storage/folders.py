@@ -1,0 +1,73 @@
+"""Folders that people fill: what lies in them, and its photos read and decoded on every core."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import ImageError, PhotoError
+from storage.photos import Photos, Prepared
+
+MAX_BYTES = 200 * 2**20  # No camera makes a larger file in these formats; a film does.
+CLUTTER = frozenset({"thumbs.db", "desktop.ini"})  # Put there by Windows, as .DS_Store is by macOS.
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that was left alone, and why."""
+
+    path: str
+    reason: str
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a person sees in a folder, by name: nothing hidden. Raises PhotoError where it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            seen = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in CLUTTER]
+    except OSError as error:
+        raise PhotoError(
+            f"The folder {folder} cannot be read ({error.strerror}). Check its name and rights."
+        ) from error
+    return sorted(seen, key=lambda entry: entry.name)
+
+
+def unfit(entry: os.DirEntry[str], *, folder: bool = False) -> str | None:
+    """Why this is not the file (or the folder) that is wanted here; None where it is. Links are never followed."""
+    if entry.is_symlink():
+        return "It is a link; copy the photos themselves here."
+    if folder:
+        return None if entry.is_dir() else "It is in no class folder; move it into one."
+    if entry.is_dir():
+        return "It is a folder inside a class folder; only photos belong there, so move it one level up."
+    return None if entry.is_file() else "It is not a file."
+
+
+def prepare_each(photos: Photos, paths: Iterable[Path]) -> Iterator[tuple[Path, Prepared | Refusal]]:
+    """Each file made ready for the store, or the reason why not, in order. Pillow decodes outside Python's lock.
+
+    Only a few files are in memory at a time.
+    """
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads, "decode") as pool:
+        ahead: deque[tuple[Path, Future[Prepared | Refusal]]] = deque()
+        for path in paths:
+            ahead.append((path, pool.submit(_prepare, photos, path)))
+            if len(ahead) > 2 * threads:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        for path, future in ahead:
+            yield path, future.result()
+
+
+def _prepare(photos: Photos, path: Path) -> Prepared | Refusal:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return Refusal(str(path), f"The file is larger than {MAX_BYTES // 2**20} MiB.")
+        return photos.prepare(path.read_bytes())
+    except ImageError as error:
+        return Refusal(str(path), str(error))
+    except OSError as error:
+        return Refusal(str(path), f"The file cannot be read ({error.strerror}).")

@@ -1,0 +1,174 @@
+"""What several test files share: a data folder, colours to tell apart, and a tiny network that does."""
+
+import asyncio
+import io
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+
+from bot.service import Pace, Service, serving
+from sandbox.client import Person
+from sandbox.server import running
+from storage import labels
+from storage.database import Database, now
+from storage.models import GOLDEN, LABELS, Manifest, Models
+from storage.runs import RunOptions, Runs, RunState
+from storage.settings import Settings, Telegram, Training
+
+SIZE = 32  # Pixels a side of what the tiny network takes.
+COLOURS = MappingProxyType({"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)})
+ADA, STRANGER = 1001, 2002
+TOKEN = "4711:" + "Secret-Token_0123456789abcdefghij"
+FAST = Pace(album_quiet=0.3, pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2)
+PublishTiny = Callable[..., int]
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Paints photos of one colour each; every call gives another photo."""
+
+    random: np.random.Generator
+
+    def __call__(self, colour: str, kind: str = "JPEG", size: tuple[int, int] = (120, 90)) -> bytes:
+        noise = self.random.integers(-20, 21, (*reversed(size), 3))
+        pixels = np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, kind, quality=90)
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A bot on a sandbox, and the first person of its configuration in a chat with it."""
+
+    url: str
+    settings: Settings
+    service: Service
+    person: Person
+
+    async def fault(self, **fault: Any) -> None:
+        """Script a fault of the sandbox."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            (await client.post(f"{self.url}/client/faults", json=fault)).raise_for_status()
+
+
+@asynccontextmanager
+async def chatting(settings: Settings, url: str | None = None) -> AsyncIterator[Chat]:
+    """A running bot; on a sandbox of its own unless there is one at `url`."""
+    async with AsyncExitStack() as stack:
+        url = url or (await stack.enter_async_context(running())).url
+        telegram = Telegram(token=SecretStr(TOKEN), base_url=url, users=(ADA,))
+        settings = settings.model_copy(update={"telegram": telegram})
+        service = await stack.enter_async_context(serving(settings, FAST))
+        person = await stack.enter_async_context(Person(url, ADA))
+        yield Chat(url, settings, service, person)
+
+
+@pytest.fixture
+async def chat(settings: Settings) -> AsyncIterator[Chat]:
+    async with chatting(settings) as chat:
+        yield chat
+
+
+def buttons(message: dict[str, Any]) -> dict[str, str]:
+    """The callback data of a message's buttons by their words."""
+    rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return {button["text"]: button["callback_data"] for row in rows for button in row}
+
+
+@pytest.fixture
+def paint() -> Painter:
+    return Painter(np.random.default_rng(7))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data")
+
+
+def model_servers() -> list[int]:
+    """The process ids of this process's model servers."""
+    children = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    return [pid for pid in children if b"serving.server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for something that only another process or task can bring about. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110  What is waited for knows of no event.
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel that tells the COLOURS apart, in their order, and its golden inputs."""
+    import keras  # noqa: PLC0415  Slow, and most tests do without.
+
+    from trainer.backbones import Backbone  # noqa: PLC0415
+    from trainer.export import export  # noqa: PLC0415
+
+    pixels = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    means = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    prototypes = np.array(list(COLOURS.values()), np.float32).T / 255
+    weights = np.asarray(20 * prototypes, np.float32)
+    bias = np.asarray(-10 * np.square(prototypes).sum(axis=0), np.float32)
+    folder = tmp_path_factory.mktemp("tiny")
+    export(Backbone("tiny", SIZE, 3, "0" * 16, keras.Model(pixels, means)), weights, bias, folder)
+    golden = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    logits = (golden / 255).mean(axis=(1, 2)) @ weights + bias
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    np.savez_compressed(folder / GOLDEN, pixels=golden, probabilities=probabilities)
+    return folder
+
+
+@pytest.fixture
+def publish_tiny(settings: Settings, tiny_graph: Path) -> PublishTiny:
+    """`publish` of the tiny network into this test's data folder."""
+    return partial(publish, settings, tiny_graph)
+
+
+def publish(
+    settings: Settings, graph: Path, classes: Sequence[str] = tuple(COLOURS), *, promote: str | None = "it is a test"
+) -> int:
+    """Publish, and serve if there is a reason, a version of the tiny network with these names for its colours."""
+    database = Database(settings.database_file)
+    models, runs = Models(database, settings.models_dir), Runs(database)
+    runs.enqueue(RunOptions.from_settings(Training()), "test")
+    run = runs.claim("test", timedelta(minutes=1))
+    assert run
+    made = settings.models_dir / f".new-{run.id}"
+    shutil.copytree(graph, made)
+    (made / LABELS).write_text(labels.write_lines(classes), "utf-8")
+    number = models.publish(made, _manifest(run.id), run.token, promote=promote)
+    runs.finish(run.id, run.token, RunState.SUCCEEDED, "done")
+    database.close()
+    return number
+
+
+def _manifest(run: int) -> Manifest:
+    return Manifest(
+        run=run,
+        snapshot="0" * 16,
+        photos=30,
+        backbone="tiny",
+        weights_digest="0" * 16,
+        input_size=SIZE,
+        mode="head",
+        seed=0,
+        metrics={"test_accuracy": 0.9},
+        software={},
+        created_at=now(),
+    )

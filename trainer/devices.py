@@ -1,0 +1,19 @@
+"""Prints TensorFlow's version and devices in one line; a child process, so that nobody else starts TensorFlow."""
+
+import tensorflow as tf
+
+
+def main() -> None:
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    if names:
+        where = f"would train on {', '.join(names)}"
+    elif tf.test.is_built_with_cuda():
+        where = "is built for GPUs but finds none it can use, so it would train on the CPU"
+    else:
+        where = "is the CPU build, so it would train on the CPU"
+    print(f"TensorFlow {tf.__version__} {where}.")  # noqa: T201  The parent reads it.
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Judging a version on photos it has not learnt from, through the same path the chat uses."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.client import ModelServer
+from storage.images import model_input
+from storage.photos import Photo
+
+BATCH = 32
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`probabilities` has shape (photos, classes), `truth` (photos,): indices into `classes`."""
+
+    classes: tuple[str, ...]
+    photos: tuple[Photo, ...]
+    truth: NDArray[np.int64]
+    probabilities: Probabilities
+
+    @property
+    def accuracy(self) -> float:
+        """The share of photos whose best class is right, 0 to 1; nan without photos."""
+        return self.top(1)
+
+    def top(self, k: int) -> float:
+        """The share of photos whose class is among the k best."""
+        if not len(self.truth):
+            return float("nan")
+        best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return float((best == self.truth[:, None]).any(axis=1).mean())
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts, shape (classes, classes): a row for each true class, a column for each answer."""
+        counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        np.add.at(counts, (self.truth, self.probabilities.argmax(axis=1)), 1)
+        return counts
+
+    def document(self) -> dict[str, Any]:
+        """The evaluation as JSON; accuracies are None where there are no photos."""
+        counts = self.confusion()
+        totals = counts.sum(axis=1)
+        return {
+            "accuracy": None if not len(self.truth) else self.accuracy,
+            "top5_accuracy": None if not len(self.truth) else self.top(5),
+            "per_class": {
+                name: {"photos": int(total), "accuracy": int(counts[i, i]) / int(total) if total else None}
+                for i, (name, total) in enumerate(zip(self.classes, totals, strict=True))
+            },
+            "confusion": counts.tolist(),
+            "labels": list(self.classes),
+            "photos": [
+                {"sha256": photo.sha256, "class": photo.class_name, "probabilities": row.tolist()}
+                for photo, row in zip(self.photos, self.probabilities, strict=True)
+            ],
+        }
+
+
+async def evaluate(
+    server: ModelServer,
+    classes: Sequence[str],
+    photos: Sequence[Photo],
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Ask the server about every photo whose class it knows. Raises ImageError where a photo cannot be read."""
+    index = {name: number for number, name in enumerate(classes)}
+    known = tuple(photo for photo in photos if photo.class_name in index)
+    rows: list[Probabilities] = [np.zeros((0, len(classes)), np.float32)]
+    with ThreadPoolExecutor(2) as decoders:
+        for start in range(0, len(known), BATCH):
+            batch = known[start : start + BATCH]
+            pixels = await asyncio.gather(
+                *(asyncio.wrap_future(decoders.submit(_pixels, photo.path, server.input_size)) for photo in batch)
+            )
+            rows.append(await server.predict(np.stack(pixels)))
+            if progress:
+                progress(start + len(batch), len(known))
+    truth = np.array([index[photo.class_name] for photo in known], dtype=np.int64)
+    return Evaluation(tuple(classes), known, truth, np.concatenate(rows))
+
+
+def _pixels(path: Path, size: int) -> NDArray[np.uint8]:
+    return model_input(path.read_bytes(), size)
