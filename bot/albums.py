@@ -43,11 +43,9 @@ class Albums:
         if name is None:
             await self._answers.album(messages)
             return
-        done: list[Receipt] = []
-        refused: list[Refused] = []
-        for place, message in enumerate(messages, start=1):
-            result = await self._store(place, message, name)
-            (refused if isinstance(result, Refused) else done).append(result)  # type: ignore[arg-type]
+        results = [await self._store(place, message, name) for place, message in enumerate(messages, start=1)]
+        done = [result for result in results if isinstance(result, Receipt)]
+        refused = [result for result in results if isinstance(result, Refused)]
         changes = [receipt.change for receipt in done if receipt.change is not None]
         await messages[0].reply_text(
             replies.album_receipt(name, done, refused), reply_markup=buttons.undo_keyboard(changes)

@@ -1,6 +1,7 @@
 """The bot process: starts the application, the predictor and the watch, and ends them in the other order."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -82,6 +83,8 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
 
 async def _serve(settings: Settings) -> None:
     async with serving(settings):
+        gc.collect()
+        gc.freeze()  # A full collection over all that the imports left held the event loop for over 100 ms.
         await asyncio.Event().wait()
 
 

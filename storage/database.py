@@ -66,6 +66,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         with self._explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            session.connection()  # Takes the lock now, not at the first statement: it guards files as well.
             yield session
 
     def close(self) -> None:

@@ -182,3 +182,14 @@ def test_any_path_can_be_used(tmp_path: Path, name: str) -> None:
     """The data folder may be called whatever the file system allows."""
     Database(tmp_path / "100%?#" / name).close()
     assert (tmp_path / "100%?#" / name).stat().st_size > 0
+
+
+def test_write_locks_from_its_first_moment(tmp_path: Path) -> None:
+    """Two writers never overlap, even where one has not said anything to the database yet."""
+    database = Database(tmp_path / "new.db")
+    other = sqlite3.connect(tmp_path / "new.db", timeout=0, isolation_level=None)
+    with database.write(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    database.close()

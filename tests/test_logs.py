@@ -52,7 +52,7 @@ def test_tracebacks_are_redacted(lines: io.StringIO) -> None:
         logging.getLogger("library").exception("failed")
         structlog.get_logger().exception("failed")
     assert TOKEN not in lines.getvalue()
-    assert lines.getvalue().count("cannot reach") == 2
+    assert lines.getvalue().count("ValueError: cannot reach") == 2
 
 
 def test_uncaught_errors_are_redacted(lines: io.StringIO) -> None:

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,17 @@ EDITS = st.tuples(
     st.integers(0, 50),
     st.sampled_from(NAMES),
 )
+
+REINDEX = """
+import sys
+from pathlib import Path
+from storage.database import Database
+from storage.photos import Photos
+from storage.reindex import reindex
+from storage.settings import Images
+folder = Path(sys.argv[1])
+reindex(Photos(Database(folder / "photos.db"), folder / "photos", Images()))
+"""
 
 
 def opened(folder: Path) -> Photos:
@@ -295,3 +309,38 @@ def test_any_edits_are_followed(
         present = splits(photos)
         assert all(first.setdefault(sha256, split) == split for sha256, split in present.items())
     photos.database.close()
+
+
+def test_killed_reindex_loses_nothing(photos: Photos) -> None:
+    """After kill -9 while hand-copied photos are taken in, the next reindex finishes the work."""
+    for number in range(16):
+        write(photos.folder / "daisy" / f"{number}.png", encoded(noise(100 + number), "PNG"))
+    there = pictures(photos)
+    for left in (12, 6):
+        command = [sys.executable, "-c", REINDEX, str(photos.folder.parent)]
+        with subprocess.Popen(command) as child:
+            while child.poll() is None and len(list(photos.folder.rglob("*.png"))) > left:
+                pass
+            child.kill()
+    report = reindex(photos)
+    assert pictures(photos) == there
+    assert in_step(photos, report)
+    assert not reindex(photos).changed
+
+
+def test_busy_bot_is_not_disturbed(photos: Photos) -> None:
+    """Photos that come and move while a reindex looks around are neither deleted, nor moved back, nor in conflict."""
+
+    def work() -> None:
+        for number in range(60):
+            photos.add(photo(200 + number % 20), "ab"[number // 20 % 2], "bob")
+
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(work)
+        while not working.done():
+            report = reindex(photos)
+            assert not report.changed
+            assert not report.conflicts
+        working.result()
+    assert counts(photos) == {"a": 20, "daisy": 4, "rose": 1}
+    assert in_step(photos, reindex(photos))

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -139,12 +139,13 @@ def test_silent_worker_loses_its_run(runs: Runs, clock: Clock) -> None:
     again, new = claimed(runs, "other box")
     assert again == run
     assert new > old
-    for late in (
+    said: list[Callable[[], None]] = [
         lambda: runs.heartbeat(run, old, LEASE),
         lambda: runs.progress(run, old, "head", 1, 2),
         lambda: runs.finish(run, old, RunState.SUCCEEDED, "done"),
         lambda: runs.release(run, old),
-    ):
+    ]
+    for late in said:
         with pytest.raises(LeaseLostError):
             late()
     runs.finish(run, new, RunState.SUCCEEDED, "done")

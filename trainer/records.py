@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import json
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,11 +16,14 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from storage import labels
-from storage.errors import RecordsError
+from storage.database import Database
+from storage.errors import RecordsError, RetrainbotError
 from storage.files import TEMPORARY, move_durably, sha256_of, sync_tree
-from storage.photos import Photo
+from storage.lifeline import follow_parent
+from storage.photos import Photo, Photos
+from storage.settings import read_settings
 from storage.splits import Split
-from trainer.snapshot import Snapshot
+from trainer.snapshot import Snapshot, take
 
 MANIFEST, LABELS = "manifest.json", "labels.txt"
 MEND = "Build the records again: `retrainbot records build`."
@@ -190,3 +195,22 @@ def _bytes(value: bytes) -> tf.train.Feature:
 
 def _integer(value: int) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+
+def main() -> None:
+    """Print what `retrainbot records build` is to say, as JSON; the command line has no TensorFlow of its own."""
+    follow_parent()
+    settings = read_settings()
+    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.images)
+    start = time.monotonic()
+    try:
+        built = build(take(photos), settings.records_dir)
+    except RetrainbotError as error:
+        document: dict[str, object] = {"error": str(error)}
+    else:
+        document = {**asdict(built), "seconds": round(time.monotonic() - start, 3)}
+    print(json.dumps(document, default=str))  # noqa: T201  The parent reads it.
+
+
+if __name__ == "__main__":
+    main()
