@@ -63,6 +63,7 @@ def run(settings: Settings) -> None:
 async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator[Service]:
     """Serve within the block. What was started last is ended first."""
     pace = pace or Pace()
+    gc.freeze()  # A full collection over all that the imports left would hold the event loop for over 100 ms.
     stores = await asyncio.to_thread(open_stores, settings)
     models = Predictor(
         stores.models,
@@ -83,8 +84,6 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
 
 async def _serve(settings: Settings) -> None:
     async with serving(settings):
-        gc.collect()
-        gc.freeze()  # A full collection over all that the imports left held the event loop for over 100 ms.
         await asyncio.Event().wait()
 
 

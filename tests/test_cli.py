@@ -1,0 +1,206 @@
+"""The command line, as a person or a script uses it: each command in a process of its own, on one data folder."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.predictor import Predictor
+from bot.stores import open_stores
+from demo import samples
+from storage.settings import Settings
+
+CLASSES = samples.CLASSES[:3]
+PER_CLASS = 10
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("RETRAINBOT_")}
+ENVIRONMENT |= {"RETRAINBOT_TRAINING__BACKBONE": "efficientnet_lite0", "RETRAINBOT_SERVING__THREADS": "2"}
+
+
+def call(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def document(*arguments: object) -> Any:
+    """What a command prints with --json; it must succeed and print nothing else on stdout."""
+    done = call("--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of drawn photos, with one file that is none."""
+    folder = tmp_path_factory.mktemp("folders")
+    for place, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for number in range(PER_CLASS):
+            (folder / name / f"{number}.jpg").write_bytes(samples.photo(name, 100 * place + number))
+    (folder / CLASSES[0] / "notes.txt").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def imported(data: Path, folders: Path) -> dict[str, Any]:
+    report: dict[str, Any] = document("--data", data, "import", folders)
+    return report
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, imported: dict[str, Any]) -> dict[str, Any]:
+    run: dict[str, Any] = document("--data", data, "train", "--backbone", "efficientnet_lite0")
+    return run
+
+
+def test_import_accounts_for_every_file(imported: dict[str, Any]) -> None:
+    """Thirty photos came in, and the file that is no photo was refused with a reason."""
+    assert imported["added"] == 3 * PER_CLASS
+    assert imported["duplicates"] == 0
+    assert [Path(refusal["path"]).name for refusal in imported["refused"]] == ["notes.txt"]
+    assert "JPEG" in imported["refused"][0]["reason"]
+
+
+def test_a_second_import_adds_nothing(data: Path, folders: Path, imported: dict[str, Any]) -> None:
+    """The same folder again is all duplicates."""
+    again = document("--data", data, "import", folders)
+    assert (again["added"], again["duplicates"]) == (0, imported["added"])
+
+
+def test_classes_are_listed_with_their_splits(data: Path, imported: dict[str, Any]) -> None:
+    """Of ten photos of a class, one validates and one tests."""
+    listed = document("--data", data, "classes")
+    assert {row["name"]: (row["photos"], row["train"], row["validation"], row["test"]) for row in listed} == {
+        name.replace(" ", "_"): (10, 8, 1, 1) for name in CLASSES
+    }
+
+
+def test_training_makes_a_version_that_is_served(trained: dict[str, Any], data: Path) -> None:
+    """The first version is promoted, says what it was made of, and how long each step took."""
+    assert trained["status"] == "succeeded"
+    assert trained["promoted"] is True
+    assert (trained["photos"], trained["classes"]) == (30, 3)
+    assert trained["metrics"]["test_accuracy"] == 1.0
+    assert {"records", "features", "head", "export", "evaluate", "publish"} <= trained["seconds"].keys()
+    assert document("--data", data, "status")["served"]["version"] == trained["version"]
+
+
+def test_classify_prints_every_class_best_first(trained: dict[str, Any], data: Path, folders: Path) -> None:
+    """People get the tutorial's lines: the path, then each class with its score."""
+    path = folders / CLASSES[1] / "3.jpg"
+    lines = call("--data", data, "classify", path).stdout.splitlines()
+    assert lines[0] == str(path)
+    assert re.fullmatch(rf"{CLASSES[1].replace(' ', '_')} \(score = [01]\.\d{{5}}\)", lines[1])
+    assert len(lines) == 1 + len(CLASSES)
+
+
+def test_classify_answers_for_each_file_of_a_folder(trained: dict[str, Any], data: Path, folders: Path) -> None:
+    """A file that is no photo gets an error of its own and spoils nothing."""
+    answers = document("--data", data, "classify", folders / CLASSES[0], "--top", "2")
+    assert len(answers) == PER_CLASS + 1
+    assert [Path(answer["path"]).name for answer in answers if "error" in answer] == ["notes.txt"]
+    good = [answer for answer in answers if "error" not in answer]
+    assert all(len(answer["predictions"]) == 2 and answer["version"] == trained["version"] for answer in good)
+    assert {answer["predictions"][0]["class"] for answer in good} == {CLASSES[0]}
+
+
+async def test_chat_and_evaluate_agree_about_every_test_photo(trained: dict[str, Any], data: Path) -> None:
+    """The probabilities behind the chat's answer equal those of `evaluate` within 1e-5."""
+    evaluated = document("--data", data, "evaluate", "--split", "test")
+    assert evaluated["accuracy"] == 1.0
+    settings = Settings(data=data)
+    stores = open_stores(settings)
+    async with Predictor(stores.models, stores.photos.normalise, threads=2) as predictor:
+        for photo in evaluated["photos"]:
+            path = stores.photos.path(photo["class"], photo["sha256"])
+            answer = await predictor.predict(path.read_bytes())
+            assert answer.probabilities.tolist() == pytest.approx(photo["probabilities"], abs=1e-5)
+
+
+def test_records_hold_every_photo(data: Path, imported: dict[str, Any]) -> None:
+    """The records of the present snapshot stand in the data folder; built again, they are reused."""
+    built = document("--data", data, "records", "build")
+    assert built["photos"] == 3 * PER_CLASS
+    assert (Path(built["dir"]) / "labels.txt").read_text("utf-8").splitlines()[0].startswith("0:")
+    assert document("--data", data, "records", "build")["written"] == 0
+
+
+def test_a_second_version_can_be_promoted_and_rolled_back(trained: dict[str, Any], data: Path) -> None:
+    """Training again gives the next number; the pointer goes back and forth, and the list marks it."""
+    second = document("--data", data, "train", "--backbone", "efficientnet_lite0", "--force")
+    assert second["version"] == trained["version"] + 1
+    assert document("--data", data, "rollback")["version"] == trained["version"]
+    assert [row["served"] for row in document("--data", data, "models")] == [True, False]
+    assert document("--data", data, "promote", second["version"])["served"] is True
+    assert [run["state"] for run in document("--data", data, "runs")] == ["succeeded", "succeeded"]
+
+
+def test_the_same_seed_gives_the_same_model(trained: dict[str, Any], data: Path) -> None:
+    """Two runs over the same photos answer alike, but for the order in which a network adds up."""
+    versions = [row["version"] for row in document("--data", data, "models")]
+    assert len(versions) > 1
+    first, *others = [document("--data", data, "evaluate", "--version", number)["photos"] for number in versions]
+    for other in others:
+        for one, same in zip(first, other, strict=True):
+            assert same["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
+
+
+def test_gpu_says_plainly_what_there_is(data: Path) -> None:
+    """With or without a card, TensorFlow's view is told in a sentence."""
+    assert document("--data", data, "gpu")["tensorflow"].startswith("TensorFlow 2.")
+
+
+def test_inception_without_its_weights_says_what_to_do(data: Path, imported: dict[str, Any], tmp_path: Path) -> None:
+    """A weights file that is not there fails the run in words, and the exit status is 1."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'[training]\nweights = "{tmp_path / "missing.h5"}"\n')
+    done = call("--config", config, "--data", data, "train", "--backbone", "inception_v3")
+    assert done.returncode == 1
+    assert "missing.h5" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["train", "--backbone", "vgg"], 2, "vgg"),
+        (["no-such-command"], 2, "no-such-command"),
+        (["promote", "77"], 1, "no version 77"),
+        (["rollback"], 1, "no earlier version"),
+        (["classify", "x.jpg"], 1, "retrainbot train"),
+        (["train"], 1, "at least two classes"),
+        (["import", "no-such-folder"], 1, "no-such-folder"),
+        (["run"], 2, "BotFather"),
+        (["--config", "no-such-file.toml", "status"], 2, "config.example.toml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_errors_say_what_to_do(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
+    """Failure exits with 1, wrong use with 2; a sentence on stderr helps, and no traceback shows."""
+    done = call("--data", tmp_path, *arguments)
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_cancels_a_training_in_the_foreground(data: Path, imported: dict[str, Any], tmp_path: Path) -> None:
+    """The run ends as cancelled, its child with it, and the command exits with 1."""
+    command = [sys.executable, "-m", "cli.main", "--data", str(data), "train", "--backbone", "efficientnet_lite0"]
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        steps = (line for line in process.stderr if line.split()[0] in {"records", "backbone", "features", "head"})
+        next(steps)
+        process.send_signal(signal.SIGINT)
+        list(steps)
+        assert process.wait(60) == 1
+    assert document("--data", data, "runs")[0]["state"] == "cancelled"
