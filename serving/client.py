@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -46,7 +46,8 @@ class ModelServer:
     """
 
     def __init__(self, process: Process) -> None:
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101 - all three are pipes.
+        if not (process.stdin and process.stdout and process.stderr):
+            raise TypeError("All three of the model server's streams have to be pipes.")
         self.pid = process.pid
         self.input_size = 0
         self.classes = 0
@@ -92,7 +93,7 @@ class ModelServer:
     async def predict(self, pixels: Pixels, timeout: float = ANSWER_SECONDS) -> Probabilities:  # noqa: ASYNC109
         """Probabilities, float32: (classes,) for one photo (size, size, 3), or (n, classes) for (n, size, size, 3).
 
-        Raises ServerDied where the child has ended, ModelError where it refuses or does not answer in `timeout` seconds.
+        Raises ServerDied where the child has ended, ModelError where it refuses or takes over `timeout` seconds.
         """
         size = self.input_size
         if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or pixels.shape[-3:] != (size, size, 3):
@@ -101,7 +102,7 @@ class ModelServer:
             return np.zeros((0, self.classes), np.float32)
         try:
             async with asyncio.timeout(timeout):
-                rows = await self._ask(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+                rows = await self._ask(np.ascontiguousarray(pixels).data.cast("B"))
         except TimeoutError as error:
             raise ModelError(f"The model did not answer in {timeout:g} seconds; try again.") from error
         return rows[0] if pixels.ndim == 3 else rows

@@ -115,7 +115,8 @@ def _load(folder: Path) -> Any:
 
 def _read_golden(path: Path) -> tuple[Pixels, Probabilities]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["pixels"], file["probabilities"]
+        with path.open("rb") as file:  # Opened here, because np.load leaves its own open where the file is damaged.
+            arrays = np.load(file, allow_pickle=False)
+            return arrays["pixels"], arrays["probabilities"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is damaged ({error}); train again or roll back.") from error

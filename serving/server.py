@@ -74,7 +74,7 @@ class Server:
         from serving.graph import Graph  # noqa: PLC0415
 
         for gpu in tf.config.list_physical_devices("GPU"):  # Training may want the rest of its memory.
-            tf.config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003
+            tf.config.experimental.set_memory_growth(gpu, True)
         self._reader = reader
         self._out = out
         self._graph = Graph(folder, threads)

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
@@ -32,12 +33,12 @@ def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _pixels(size: int, value: int | None = None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _pixels(size: int, value: int | None = None) -> NDArray[np.uint8]:
     random = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     return random if value is None else np.full_like(random, value)
 
 
-def _features(backbone: backbones.Backbone, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> np.ndarray:  # type: ignore[type-arg]
+def _features(backbone: backbones.Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(backbone.network(pixels, training=False))
 
 
@@ -60,7 +61,7 @@ def test_lite0_recognises_with_its_own_top(lite: backbones.Backbone) -> None:
     assert traffic_light in np.argsort(-logits[0])[:3]
 
 
-def _traffic_light() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _traffic_light() -> NDArray[np.uint8]:
     rows, columns = np.mgrid[0:224, 0:224]
     picture = np.full((224, 224, 3), (150, 190, 230), np.uint8)
     picture[(abs(columns - 112) < 40) & (abs(rows - 112) < 95)] = (25, 25, 25)

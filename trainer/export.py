@@ -16,7 +16,7 @@ def classifier(backbone: Backbone, weights: NDArray[np.float32], bias: NDArray[n
     `weights` has shape (features, k), `bias` (k,).
     """
     head = keras.layers.Dense(bias.size, activation="softmax", name="head")
-    model = keras.Model(backbone.network.inputs, head(backbone.network.outputs[0]), name="classifier")
+    model = keras.Model(backbone.network.input, head(backbone.network.output), name="classifier")
     head.set_weights([weights, bias])
     return model
 

@@ -91,13 +91,15 @@ def extract(
     photos: Sequence[tuple[str, Path]],
     store: FeatureStore,
     batch_size: int = 32,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[tuple[str, str]]:
     """Compute the features of `photos` (SHA-256 and path of each) into `store`.
 
     Threads decode ahead of the network, never more than two batches. `progress` is told photos done and in all.
     Returns the photos that could not be read, each with the reason.
     """
+    if not photos:  # Then building the network's graph would be the whole cost.
+        return []
     unreadable: list[tuple[str, str]] = []
     network = _network(backbone, batch_size)
     batch: list[tuple[str, Pixels]] = []
@@ -110,6 +112,7 @@ def extract(
             features = run(network, np.stack([pixels for _, pixels in batch]), (batch_size,))
             store.append([sha for sha, _ in batch], features)
             batch = []
+        if not batch:
             progress(done, len(photos))
     return unreadable
 
@@ -127,10 +130,10 @@ def _decoded(photos: Sequence[tuple[str, Path]], size: int, ahead: int) -> Itera
         for sha, path in photos:
             waiting.append((sha, pool.submit(_decode, path, size)))
             if len(waiting) >= ahead:
-                sha, future = waiting.popleft()
-                yield sha, future.result()
-        for sha, future in waiting:
-            yield sha, future.result()
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for last, future in waiting:
+            yield last, future.result()
 
 
 def _decode(path: Path, size: int) -> Pixels | str:
@@ -149,4 +152,4 @@ def _rows(records: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _crc(row: NDArray[np.uint8]) -> int:
-    return zlib.crc32(row[:-4])
+    return zlib.crc32(row[:-4].data)

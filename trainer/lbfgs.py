@@ -18,7 +18,7 @@ _SHORTEST = 1e-10
 
 
 def minimise(
-    function: Callable[[Vector], tuple[float, Vector]], start: Vector, *, iterations: int = 300, tolerance: float = 1e-5
+    function: Callable[[Vector], tuple[float, Vector]], start: Vector, *, iterations: int = 300, tolerance: float = 1e-4
 ) -> Vector:
     """The place where `function` (value and gradient) is least, searched from `start`.
 

@@ -113,6 +113,13 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
+def remove_others(folder: Path, snapshot: str) -> None:
+    """Remove the records of every other snapshot from `folder`; each is a full copy of its photos."""
+    for other in folder.iterdir():
+        if other.name != snapshot and not other.name.startswith(TEMPORARY):
+            shutil.rmtree(other)
+
+
 def read(folder: Path, split: Split) -> tf.data.Dataset:
     """The records of one split, each a dictionary of scalar tensors as in FEATURES.
 

@@ -90,6 +90,7 @@ class Pipeline:
         reindex(self.box.photos)
         data = snapshot.take(self.box.photos)
         records.build(data, self.box.settings.records_dir, progress=report)
+        records.remove_others(self.box.settings.records_dir, data.id)
         return data
 
     def backbone(self) -> Backbone:
@@ -102,7 +103,7 @@ class Pipeline:
         with self.progress.step("features") as report:
             missing = set(store.missing([photo.sha256 for photo in data.photos]))
             todo = [(photo.sha256, photo.path) for photo in data.photos if photo.sha256 in missing]
-            unreadable = extract(backbone, todo, store, self.box.settings.training.batch_size, report)
+            unreadable = extract(backbone, todo, store, self.box.settings.training.batch_size, report) if todo else []
         for sha256, reason in unreadable:
             log.warning("photo left out", photo=sha256, reason=reason)
         return (data.without({sha256 for sha256, _ in unreadable}) if unreadable else data), store
@@ -175,9 +176,8 @@ class Pipeline:
 
     def publish(self, folder: Path, manifest: Manifest, verdict: Verdict) -> int:
         with self.progress.step("publish"):
-            return self.box.models.publish(
-                folder, manifest, self.run.token, promote=verdict.reason if verdict.promoted else None
-            )
+            reason = verdict.reason if verdict.promoted else None
+            return self.box.models.publish(folder, manifest, self.run.token, promote=reason)
 
     def document(
         self, version: int, verdict: Verdict, manifest: Manifest, data: Snapshot, served: Evaluation | None

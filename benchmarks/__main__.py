@@ -1,0 +1,26 @@
+"""`make bench`: every benchmark in turn, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer.worker import MATRIX_THREADS
+
+NAMES = sorted(
+    path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in {"__init__", "__main__", "orchids"}
+)
+
+
+def main() -> int:
+    """The number of benchmarks that failed."""
+    failed = 0
+    environment = {"OPENBLAS_NUM_THREADS": MATRIX_THREADS, **os.environ}  # As a training run has it.
+    for name in NAMES:
+        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        failed += bool(subprocess.run(command, env=environment, check=False).returncode)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
