@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import structlog
 from telegram import Message
-from telegram.error import NetworkError
 
 from bot import buttons, replies
 from bot.answers import Answers
@@ -17,6 +17,8 @@ from storage.photos import Receipt
 
 QUIET_SECONDS = 1.0  # An album is whole when nothing more of it has come for so long.
 MOST = 10  # Photos that Telegram puts into one album.
+
+log = structlog.get_logger()
 
 
 class Albums:
@@ -56,9 +58,10 @@ class Albums:
         try:
             return await self._intake.store(message, photo, name) if photo else Refused(place, replies.LOST_PHOTO)
         except RetrainbotError as error:
-            return Refused(place, str(error))
-        except NetworkError:
-            return Refused(place, replies.UNEXPECTED)
+            return Refused(place, replies.error(error))
+        except OSError as error:
+            log.exception("photo not stored")
+            return Refused(place, replies.error(error))
 
 
 def _class_name(messages: Sequence[Message]) -> str | None:

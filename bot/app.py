@@ -10,7 +10,6 @@ from telegram import CallbackQuery, LinkPreviewOptions, Message, Update
 from telegram.constants import CallbackQueryLimit, ParseMode
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import (
-    AIORateLimiter,
     Application,
     BaseHandler,
     CallbackQueryHandler,
@@ -28,15 +27,15 @@ from bot.answers import Answers
 from bot.attachments import Subjects
 from bot.commands import Commands
 from bot.intake import Intake
+from bot.limits import Limits
 from bot.predictor import Predictor
 from bot.stores import Stores
-from storage.errors import RetrainbotError, SettingsError
+from storage.errors import RetrainbotError
 from storage.settings import Settings
 
 AT_ONCE = 256  # Updates worked on at the same time.
 CONNECTIONS = 64  # Calls to Telegram at the same time; the others wait for as long as the last number says.
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, POOL_SECONDS = 10.0, 30.0, 30.0, 60.0
-RATE_RETRIES = 5  # Telegram says how long to wait before each.
 
 Handler: TypeAlias = BaseHandler[Update, ContextTypes.DEFAULT_TYPE, None]
 Handle: TypeAlias = Callable[[Update, ContextTypes.DEFAULT_TYPE], Coroutine[Any, Any, None]]
@@ -47,19 +46,15 @@ os.environ.setdefault("PTB_TIMEDELTA", "true")  # Periods as the library's next 
 
 def build(settings: Settings, stores: Stores, predictor: Predictor, *, album_quiet: float = QUIET_SECONDS) -> App:
     """The application with its handlers, not yet connected. Raises SettingsError where there is no token."""
-    token = settings.telegram.token.get_secret_value()
-    if not token:
-        raise SettingsError(
-            "There is no bot token. Talk to @BotFather in Telegram, send /newbot, and put the token it gives into the"
-            " environment as RETRAINBOT_TELEGRAM__TOKEN, or into config.toml as token under [telegram]."
-        )
+    token = settings.telegram.need_token()
     application: App = (
         Application.builder()
         .token(token)
         .base_url(f"{settings.telegram.base_url}/bot")
         .base_file_url(f"{settings.telegram.base_url}/file/bot")
         .defaults(_defaults())
-        .rate_limiter(AIORateLimiter(max_retries=RATE_RETRIES))  # Its own default is not to try again.
+        .rate_limiter(Limits())
+        .updater(None)  # See polling.
         .concurrent_updates(AT_ONCE)
         .job_queue(None)
         .connection_pool_size(CONNECTIONS)
@@ -79,7 +74,7 @@ def _handlers(settings: Settings, stores: Stores, predictor: Predictor, album_qu
     """What is done with an update: the first handler that matches takes it."""
     subjects = Subjects()
     commands = Commands(settings, stores, predictor)
-    intake = Intake(stores.photos, subjects)
+    intake = Intake(stores.photos, subjects, predictor.decoders)
     answers = Answers(predictor, stores.photos, subjects, settings.serving)
     albums = Albums(intake, answers, album_quiet)
     picture = filters.PHOTO | (filters.Document.ALL & ~filters.ANIMATION)
@@ -129,14 +124,17 @@ def _message(work: Callable[[Message], Awaitable[None]]) -> Handle:
     return handle
 
 
-def _tap(work: Callable[[CallbackQuery, str], Awaitable[None]]) -> Handle:
-    """For a button: `work` gets what its pattern caught. Telegram waits for an answer to every tap."""
+def _tap(work: Callable[[CallbackQuery, str], Awaitable[str | None]]) -> Handle:
+    """For a button: `work` gets what its pattern caught. Telegram waits for an answer to every tap.
+
+    What `work` returns, if anything, is shown in the little window that a tap opens.
+    """
 
     async def handle(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
         if update.callback_query and context.match:
-            await work(update.callback_query, context.match[1])
+            words = await work(update.callback_query, context.match[1])
             with suppress(BadRequest):  # A tap that waited too long cannot be answered, and need not be.
-                await update.callback_query.answer()
+                await update.callback_query.answer(words)
 
     return handle
 
@@ -147,13 +145,13 @@ async def _stale(update: Update, _context: ContextTypes.DEFAULT_TYPE) -> None:
 
 
 async def _tell(update: object, context: ContextTypes.DEFAULT_TYPE) -> None:
-    """Errors that a person can mend are told in their own words; others are logged and owned up to."""
+    """Tell the person in words; what nobody expected is logged too."""
     error = context.error
     if isinstance(error, RetrainbotError):
         log.info("told", error=type(error).__name__, message=str(error))
     else:
         log.error("unexpected", exc_info=error)
-    words = str(error) if isinstance(error, RetrainbotError) else replies.UNEXPECTED
+    words = replies.error(error)
     if not isinstance(update, Update):
         return
     try:

@@ -4,9 +4,10 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import structlog
 from telegram import Bot, Message
 from telegram.constants import FileSizeLimit
-from telegram.error import BadRequest, NetworkError
+from telegram.error import BadRequest, TelegramError
 
 from storage.errors import ImageError
 
@@ -14,6 +15,8 @@ DOWNLOADS = 3  # Tries; a download can be repeated without harm.
 PAUSE_SECONDS = 0.5
 REMEMBERED = 10_000
 TOO_LARGE = "The file is over 20 MB, more than Telegram lets a bot download. Send it smaller, or as a photo."
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def attachment(message: Message) -> Attachment | None:
 
 
 async def fetch(bot: Bot, photo: Attachment, tries: int = DOWNLOADS) -> bytes:
-    """The file's bytes. Raises ImageError where Telegram does not hand it out, and NetworkError."""
+    """The file's bytes. Raises ImageError where Telegram does not hand it out."""
     if photo.size and photo.size > FileSizeLimit.FILESIZE_DOWNLOAD:
         raise ImageError(TOO_LARGE)
     try:
@@ -60,8 +63,9 @@ async def fetch(bot: Bot, photo: Attachment, tries: int = DOWNLOADS) -> bytes:
     except BadRequest as error:
         too_large = "too big" in str(error)
         raise ImageError(TOO_LARGE if too_large else "Telegram has lost this file; send it again.") from error
-    except NetworkError:
+    except TelegramError as error:
         if tries == 1:
-            raise
+            log.warning("file not fetched", reason=str(error))
+            raise ImageError("Telegram does not hand this photo out at the moment; send it again.") from error
     await asyncio.sleep(PAUSE_SECONDS)
     return await fetch(bot, photo, tries - 1)

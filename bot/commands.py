@@ -48,8 +48,6 @@ class Commands:
         mode = words[0].lower() if words else None
         if mode is not None and mode not in MODES:
             await message.reply_text(reports.unknown_mode(mode, MODES))
-        elif len(await asyncio.to_thread(self._stores.photos.classes)) < 2:
-            await message.reply_text(reports.TOO_FEW_CLASSES)
         else:
             await self._follow(message, RunOptions.from_settings(self._settings.training, mode=mode))
 

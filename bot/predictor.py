@@ -7,7 +7,8 @@ Blue and green, by the states of a version in here:
     retired   another one took over; it finishes what it was asked, then its server is closed
     refused   it did not start; the current one goes on, and it is tried again later, each time after a longer pause
 
-A server that dies is started again, and whoever waited for its answer asks the next one.
+A server that dies, or is killed because it hangs, is started again, and whoever waited for its answer asks the next
+one.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from serving.client import ModelServer, ServerDied
+from serving.client import ANSWER_SECONDS, ModelServer, ServerDied
 from storage.errors import ModelError, RetrainbotError
 from storage.images import NormalPhoto, model_input
 from storage.models import Models, Version
@@ -75,7 +76,11 @@ class _Refusal:
 
 
 class Predictor:
-    """Use as `async with`. `threads` are the model server's (None: one a core); times are in seconds."""
+    """Use as `async with`. `threads` are the model server's (None: one a core); times are in seconds.
+
+    A model server that says nothing for `patience` while it is asked something is replaced. `decoders` are the threads
+    that photos are decoded in, whoever wants them decoded.
+    """
 
     def __init__(
         self,
@@ -84,6 +89,7 @@ class Predictor:
         *,
         threads: int | None = None,
         start_timeout: float = 120.0,
+        patience: float = ANSWER_SECONDS,
         poll: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,6 +97,7 @@ class Predictor:
         self._normalise = normalise
         self._threads = threads
         self._start_timeout = start_timeout
+        self._patience = patience
         self._poll = poll
         self._clock = clock
         self._wanted: int | None = None
@@ -99,7 +106,7 @@ class Predictor:
         self._retiring: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="photo")
+        self.decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="photo")
 
     async def __aenter__(self) -> Self:
         await self._read_pointer()
@@ -115,7 +122,7 @@ class Predictor:
         if self._current:
             self._retire(self._current)
         await asyncio.gather(*self._retiring)
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self.decoders.shutdown(wait=False, cancel_futures=True)
 
     @property
     def version(self) -> int | None:
@@ -138,7 +145,7 @@ class Predictor:
             current = await self._ready()
             pixels = await self._aside(model_input, photo.content, current.server.input_size)
             try:
-                probabilities = await current.server.predict(pixels)
+                probabilities = await current.server.predict(pixels, self._patience)
             except ServerDied:
                 current.died = True
                 self._wake.set()
@@ -147,7 +154,7 @@ class Predictor:
         raise ModelError("The model stopped again and again at this photo. Try another one, and see the bot's log.")
 
     async def _aside(self, work: Callable[P, T], *args: P.args, **_none: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *args)
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, work, *args)
 
     async def _ready(self) -> _Current:
         """The current version, waited for while there is hope."""

@@ -1,10 +1,12 @@
 """What the bot says to photos, taps and words. What commands show is in reports."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.markup import bar, fill, photos
 from bot.predictor import Prediction
+from storage.errors import RetrainbotError
 from storage.labels import shown
 from storage.photos import Outcome, Receipt
 
@@ -26,6 +28,9 @@ UNKNOWN_PHOTO = "I do not know which photo you mean. Reply to the photo itself w
 STALE_BUTTON = "That button no longer works."
 LOST_PHOTO = "I cannot see that photo any more. Send it again."
 UNEXPECTED = "Something went wrong on my side, and is in the log. Please send that again."
+
+# What the system calls a disk that takes nothing more from us.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,18 @@ def greeting(user: int, *, allowed: bool) -> str:
 
 def refusal(user: int) -> str:
     return f"Your id is {user}; ask the owner to add it to telegram.users in config.toml."
+
+
+def error(error: BaseException | None) -> str:
+    """What to tell of an error, as plain text: its own words where a person can mend it."""
+    if isinstance(error, RetrainbotError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK:
+        return (
+            f"There is no room or no right to write on the computer that I run on ({error.strerror})."
+            " Tell its owner, and send that again afterwards."
+        )
+    return UNEXPECTED
 
 
 def wrong(message: str) -> str:
@@ -99,6 +116,11 @@ def receipt(done: Receipt) -> str:
             count=count,
         )
     return fill("Learned as <b>{name}</b>, which has {count} now.", name=name, count=count)
+
+
+def known(done: Receipt) -> str:
+    """That a photo is in the class already, as plain text."""
+    return f"I have this photo under “{shown(done.class_name)}” already."
 
 
 def album_receipt(name: str, done: Sequence[Receipt], refused: Sequence[Refused]) -> str:

@@ -23,7 +23,6 @@ STEPS = {
     "publish": "publishing it",
 }
 NO_TRAINER = "No trainer has reported yet. Start one with <code>retrainbot run</code>."
-TOO_FEW_CLASSES = "I need photos of at least two classes before I can learn. Send some more with captions."
 
 
 @dataclass(frozen=True)

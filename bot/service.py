@@ -6,17 +6,15 @@ import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any, NoReturn
 
 import structlog
 from telegram import BotCommand
-from telegram.constants import UpdateType
-from telegram.error import Conflict, InvalidToken, NetworkError, RetryAfter, TelegramError
-from telegram.ext import Updater
+from telegram.error import InvalidToken, NetworkError, RetryAfter, TelegramError
 
 from bot import albums, predictor, replies, watch
 from bot.app import App, build
+from bot.polling import Poller
 from bot.predictor import Predictor
 from bot.stores import Stores, open_stores
 from bot.watch import Watch
@@ -24,7 +22,6 @@ from storage.errors import SettingsError
 from storage.lifeline import follow_parent
 from storage.settings import Settings
 
-POLL_TIMEOUT = timedelta(seconds=25)
 GOODBYE_SECONDS = 5.0  # What updates under way get at the end.
 
 log = structlog.get_logger()
@@ -43,18 +40,19 @@ class Pace:
 
 @dataclass(frozen=True)
 class Service:
-    """The running parts."""
+    """The running parts. `polling` ends by itself only with an error."""
 
     stores: Stores
     predictor: Predictor
     application: App
+    polling: asyncio.Task[NoReturn]
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or the end of the parent process.
 
-    Raises SettingsError where there is no token or Telegram does not know it, DatabaseError where the database is
-    damaged or newer.
+    Raises SettingsError where there is no token, or Telegram does not know it (any more), DatabaseError where the
+    database is damaged or newer.
     """
     asyncio.run(_until_stopped(_serve(settings)))
 
@@ -75,35 +73,31 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
     application = build(settings, stores, models, album_quiet=pace.album_quiet)
     runs = Watch(application.bot, stores.follows, stores.runs, poll=pace.run_poll, edit_every=pace.edit_every)
     try:
-        async with models, _online(application, pace.reconnect), runs:
+        async with models, _online(application, pace.reconnect) as polling, runs:
             log.info("bot ready", name=application.bot.username)
-            yield Service(stores, models, application)
+            yield Service(stores, models, application, polling)
     finally:
         await asyncio.to_thread(stores.database.close)
 
 
 async def _serve(settings: Settings) -> None:
-    async with serving(settings):
-        await asyncio.Event().wait()
+    async with serving(settings) as service:
+        await service.polling
 
 
 @asynccontextmanager
-async def _online(application: App, reconnect: float) -> AsyncIterator[None]:
+async def _online(application: App, reconnect: float) -> AsyncIterator[asyncio.Task[NoReturn]]:
     """Connect, tell Telegram the commands, and work on updates within the block."""
-    updater = cast("Updater", application.updater)  # The builder makes one unless told otherwise.
     await _connect(application, reconnect)
+    polling = asyncio.create_task(Poller(application).run(), name="polling")
     try:
         await _publish_commands(application)
         await application.start()
-        await updater.start_polling(
-            timeout=POLL_TIMEOUT,
-            bootstrap_retries=-1,
-            allowed_updates=[UpdateType.MESSAGE, UpdateType.CALLBACK_QUERY],
-            error_callback=_polling_failed,
-        )
-        yield
+        yield polling
     finally:
-        await _disconnect(application, updater)
+        polling.cancel()
+        await asyncio.wait([polling])
+        await _disconnect(application)
 
 
 async def _connect(application: App, reconnect: float) -> None:
@@ -120,9 +114,7 @@ async def _connect(application: App, reconnect: float) -> None:
             return
 
 
-async def _disconnect(application: App, updater: Updater) -> None:
-    if updater.running:
-        await updater.stop()
+async def _disconnect(application: App) -> None:
     if application.running:
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
@@ -135,11 +127,6 @@ async def _publish_commands(application: App) -> None:
         await application.bot.set_my_commands([BotCommand(*item) for item in replies.COMMANDS.items()])
     except TelegramError as error:
         log.warning("the list of commands was not published", reason=str(error))
-
-
-def _polling_failed(error: TelegramError) -> None:
-    advice = "stop the other bot that uses this token" if isinstance(error, Conflict) else "it is tried again"
-    log.warning("no updates", reason=str(error), advice=advice)
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -10,7 +10,7 @@ from typing import Self
 
 import structlog
 from telegram import Bot
-from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.error import Forbidden, TelegramError
 
 from bot import reports
 from storage.follows import Follow, Follows
@@ -18,6 +18,7 @@ from storage.runs import Run, Runs
 
 POLL_SECONDS = 1.0
 EDIT_SECONDS = 3.0  # A message is edited no oftener; Telegram slows down a bot that does.
+GONE = ("message to edit not found", "message can't be edited", "chat not found")  # As Telegram says it.
 
 log = structlog.get_logger()
 
@@ -83,12 +84,12 @@ class Watch:
         """Show the text. True where there is nothing more to show: it was the end, or the message is gone."""
         try:
             await self._bot.edit_message_text(text, follow.chat, follow.message)
-        except (BadRequest, Forbidden) as error:
-            if "not modified" in str(error).lower():
-                return final
-            log.warning("message can no longer be edited", chat=follow.chat, run=follow.run, reason=str(error))
-            return True
         except TelegramError as error:
+            if "not modified" in str(error):
+                return final
+            if isinstance(error, Forbidden) or any(words in str(error).lower() for words in GONE):
+                log.warning("message can no longer be edited", chat=follow.chat, run=follow.run, reason=str(error))
+                return True
             log.warning("message not edited yet", chat=follow.chat, run=follow.run, reason=str(error))
             self._shown[follow.id] = ("", self._clock())
             return False

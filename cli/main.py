@@ -1,5 +1,6 @@
 """The command line. Each command is one function in the module beside this one that its group is named after."""
 
+import errno
 import os
 import sys
 import traceback
@@ -19,6 +20,15 @@ from storage.settings import read_settings
 FAILED, WRONG_USE = 1, 2
 # These may stand anywhere on the line: name, and whether a value follows.
 GLOBAL = {"--config": True, "--data": True, "--json": False, "--debug": False}
+
+# What Typer says, in other words.
+PLAIN = {
+    "Value error, ": "",
+    "Input should be": "it must be",
+    "a valid integer, unable to parse string as an integer": "a whole number",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
 
 app = typer.Typer(
     name="retrainbot",
@@ -85,21 +95,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 wrong use or configuration."""
     ordered = hoist(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(ordered, prog_name="retrainbot")
+        status = app(ordered, prog_name="retrainbot", standalone_mode=False)
     except Exception as error:  # noqa: BLE001  Whatever it is, a person gets a sentence instead of a traceback.
-        sys.exit(_explain(error, debug="--debug" in ordered))
+        trace = "".join(traceback.format_exception(error)).rstrip() if "--debug" in ordered else ""
+        print(redact(trace or explain(error)), file=sys.stderr)  # noqa: T201
+        status = WRONG_USE if isinstance(error, SettingsError | typer.TyperException) else FAILED
+    sys.exit(status or 0)
 
 
-def _explain(error: Exception, *, debug: bool) -> int:
-    """Say what happened on stderr; the exit status."""
-    if debug:
-        message = "".join(traceback.format_exception(error)).rstrip()
-    elif isinstance(error, RetrainbotError):
-        message = str(error)
-    else:
-        message = f"Something unexpected went wrong: {type(error).__name__}: {error}\n--debug shows where."
-    print(f"retrainbot: {redact(message)}", file=sys.stderr)  # noqa: T201
-    return WRONG_USE if isinstance(error, SettingsError) else FAILED
+def explain(error: Exception) -> str:
+    """What happened and what to do, in a line or two."""
+    if isinstance(error, typer.TyperException):
+        return _misuse(error)
+    if isinstance(error, RetrainbotError):
+        return f"retrainbot: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"retrainbot: {_fault(error)}"
+    return f"retrainbot: Something unexpected went wrong: {type(error).__name__}: {error}\n--debug shows where."
+
+
+def _misuse(error: typer.TyperException) -> str:
+    message = error.format_message()
+    if "\n" in message:  # The help itself: what a group of commands answers when none of them is named.
+        return message
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = context.command_path if context else "retrainbot"
+    for jargon, plain in PLAIN.items():
+        message = message.replace(jargon, plain)
+    return f"retrainbot: {message.rstrip('.')}. See `{command} --help`."
+
+
+def _fault(error: OSError) -> str:
+    place = error.filename or "a file"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"There is no room left on the disk for {place}. Make room, then try again."
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"There is no right to use {place}. Change its rights, or use another folder with --data."
+    return f"{place} cannot be used ({error.strerror}). Check its name, or use another folder with --data."
 
 
 if __name__ == "__main__":

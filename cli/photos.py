@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -91,7 +90,7 @@ def build(context: typer.Context) -> None:
 def _in_child(module: str) -> dict[str, Any]:
     """What a module that needs TensorFlow prints; it has a process of its own, as the training run has."""
     child = subprocess.Popen(
-        [sys.executable, "-m", module],
+        lifeline.child(module),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, lifeline.VARIABLE: "1", "TF_CPP_MIN_LOG_LEVEL": "3"},

@@ -1,22 +1,22 @@
 """Commands that stay up until they are stopped."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from cli.context import Context
 from cli.supervisor import supervise
-from storage.errors import RetrainbotError, SettingsError
-from storage.settings import Settings
+from storage import lifeline
+from storage.errors import RetrainbotError
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port on this computer; 0 picks a free one.")]
 
 
 def run(context: typer.Context) -> None:
     """Run the bot and the trainer, and restart what dies."""
-    _require_token(context.obj.settings)
-    raise typer.Exit(supervise({name: [sys.executable, "-m", "cli.main", name] for name in ("bot", "trainer")}))
+    state: Context = context.obj
+    state.settings.telegram.need_token()
+    raise typer.Exit(supervise({name: lifeline.child("cli.main", name) for name in ("bot", "trainer")}))
 
 
 def bot(context: typer.Context) -> None:
@@ -24,7 +24,7 @@ def bot(context: typer.Context) -> None:
     from bot.service import run as run_bot  # noqa: PLC0415  Only this process needs Telegram's library.
 
     state: Context = context.obj
-    _require_token(state.settings)
+    state.settings.telegram.need_token()
     run_bot(state.settings)
 
 
@@ -56,11 +56,3 @@ def demo(
 
     del context
     raise typer.Exit(play(once=once, port=port))
-
-
-def _require_token(settings: Settings) -> None:
-    if not settings.telegram.token.get_secret_value():
-        raise SettingsError(
-            "telegram.token is empty. Ask BotFather in Telegram for a bot (/newbot) and put the token it gives into"
-            " config.toml, or into the environment variable RETRAINBOT_TELEGRAM__TOKEN."
-        )

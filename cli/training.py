@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import Context
-from cli.output import Bar, percent
+from cli.output import Bar, Output, percent
 from storage.database import now
 from storage.errors import RunError
-from storage.gpus import GpuReport, GpuReports
+from storage.gpus import Gpu, GpuReport, GpuReports
 from storage.runs import Run, RunOptions, RunState
 from storage.settings import BackboneName, Mode
 from trainer.worker import Worker
@@ -24,7 +24,9 @@ def train(
     context: typer.Context,
     mode: Annotated[Mode | None, typer.Option(help="What to train: the last layer.")] = None,
     backbone: Annotated[BackboneName | None, typer.Option(help="The pretrained network.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same photos and seed give the same model.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**31 - 1, help="The same photos and seed give the same model.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Serve the result even if it is worse.")] = False,
 ) -> None:
     """Train now, in the foreground, and serve the result if it is not worse."""
@@ -91,17 +93,20 @@ def gpu(context: typer.Context) -> None:
 
     state: Context = context.obj
     report: GpuReport = nvml.report(nvml.tensorflow_view())
-    if state.output.document(report.model_dump()):
-        return
+    if not state.output.document(report.model_dump()):
+        show_gpus(state.output, report)
+
+
+def show_gpus(output: Output, report: GpuReport) -> None:
+    """The report for people; what a card does not tell stays blank."""
     if report.driver:
-        state.output.say(f"NVIDIA driver {report.driver}")
-    rows = [(gpu.index, gpu.name, f"{gpu.memory_used} of {gpu.memory_total} MiB", gpu.utilisation, gpu.temperature)
-            for gpu in report.gpus]  # fmt: skip
+        output.say(f"NVIDIA driver {report.driver}")
+    rows = [(gpu.index, gpu.name, _memory(gpu), gpu.utilisation, gpu.temperature) for gpu in report.gpus]
     if rows:
-        state.output.table(("GPU", "name", "memory", "busy %", "°C"), rows)
+        output.table(("GPU", "name", "memory", "busy %", "°C"), rows)
     for line in (report.problem, report.tensorflow):
         if line:
-            state.output.say(line)
+            output.say(line)
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -146,12 +151,18 @@ def _work(state: Context, queued: Run) -> Run:
     finally:
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
             signal.signal(number, handler)
+    if run.state == RunState.RUNNING:
+        raise RunError(f"Run {run.id} goes on in the trainer; `retrainbot runs` says how it ends.")
     return run if run.final else state.runs.cancel(run.id, "Stopped at the keyboard.")
 
 
 def _show(bar: Bar, run: Run) -> None:
     if run.step:
         bar.show(run.step, run.done, run.total)
+
+
+def _memory(gpu: Gpu) -> str:
+    return "" if gpu.memory_total is None else f"{gpu.memory_used} of {gpu.memory_total} MiB"
 
 
 def _step(run: Run) -> str:

@@ -14,7 +14,7 @@ from serving.client import ModelServer
 from storage.errors import ImageError, ModelError
 from storage.images import model_input
 from storage.labels import shown
-from storage.models import Version, summary
+from storage.models import Served, Version, summary
 from storage.splits import Split
 from trainer.evaluate import Evaluation
 from trainer.evaluate import evaluate as evaluate_photos
@@ -64,7 +64,7 @@ def models(context: typer.Context) -> None:
     """List the model versions."""
     state: Context = context.obj
     served = state.models.served()
-    rows = [summary(state.models.get(number), served) for number in state.models.numbers()]
+    rows = [_summary(state, number, served) for number in state.models.numbers()]
     if state.output.document(rows):
         return
     if not rows:
@@ -72,20 +72,11 @@ def models(context: typer.Context) -> None:
         return
     state.output.table(
         ("version", "", "made (UTC)", "backbone", "mode", "classes", "photos", "test accuracy"),
-        [
-            (
-                row["version"],
-                "served" if row["served"] else "",
-                row["created_at"][:16].replace("T", " "),
-                row["backbone"],
-                row["mode"],
-                row["classes"],
-                row["photos"],
-                percent(row["metrics"].get("test_accuracy")),
-            )
-            for row in rows
-        ],
+        [_row(row) for row in rows if "error" not in row],
     )
+    for row in rows:
+        if "error" in row:
+            state.output.say(row["error"])
 
 
 def promote(context: typer.Context, number: Annotated[int, typer.Argument(metavar="N", min=1)]) -> None:
@@ -103,6 +94,28 @@ def rollback(context: typer.Context) -> None:
 def _tell_served(state: Context, version: Version) -> None:
     if not state.output.document(summary(version, state.models.served())):
         state.output.say(f"Version {version.number} is served from now on; a running bot changes over within seconds.")
+
+
+def _summary(state: Context, number: int, served: Served | None) -> dict[str, Any]:
+    """A version in a few words; a damaged one with its error."""
+    try:
+        return summary(state.models.get(number), served)
+    except ModelError as error:
+        is_served = served is not None and served.version == number
+        return {"version": number, "served": is_served, "error": str(error)}
+
+
+def _row(version: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        version["version"],
+        "served" if version["served"] else "",
+        version["created_at"][:16].replace("T", " "),
+        version["backbone"],
+        version["mode"],
+        version["classes"],
+        version["photos"],
+        percent(version["metrics"].get("test_accuracy")),
+    )
 
 
 def _version(state: Context, number: int | None) -> Version:
@@ -147,7 +160,11 @@ async def _evaluate(state: Context, version: Version, split: Split, bar: Bar) ->
     photos = [photo for photo in state.photos.all() if photo.split == split]
     async with await _start(state, version) as server:
         return await evaluate_photos(
-            server, version.classes, photos, lambda done, total: bar.show("evaluate", done, total)
+            server,
+            version.classes,
+            photos,
+            lambda done, total: bar.show("evaluate", done, total),
+            read=state.photos.read,
         )
 
 

@@ -11,7 +11,7 @@ from demo.transcript import Transcript
 from sandbox.client import Person
 
 FIRST, LATER = samples.CLASSES[:6], samples.CLASSES[6]
-ALBUM = 10  # Captioned photos of each class, besides one by itself.
+ALBUM, ALBUMS = 10, 2  # Captioned photos of each class, besides one by itself.
 QUESTIONS = 5  # Unlabelled photos of each class.
 STREAM = 50  # Photos at least that are asked about while the model changes.
 PACE = 0.2  # Seconds between two of them.
@@ -99,13 +99,14 @@ class Conversation:
         await self._quiz(LATER)
 
     async def _teach(self, name: str) -> None:
-        """One photo by itself and an album, both with a caption and both with a receipt."""
+        """One photo by itself and two albums, each with a caption and each with a receipt."""
         single = await self._ada.photo(self._photo(name), name)
         self._transcript.ada(f"[photo] {name}")
         self._transcript.bot((await self._ada.reply_to(single["message_id"], ANSWER_SECONDS))["text"])
-        album = await self._ada.album([self._photo(name) for _ in range(ALBUM)], name)
-        self._transcript.ada(f"[album of {ALBUM} photos] {name}")
-        self._transcript.bot((await self._reply_to_any(album))["text"])
+        for _ in range(ALBUMS):
+            album = await self._ada.album([self._photo(name) for _ in range(ALBUM)], name)
+            self._transcript.ada(f"[album of {ALBUM} photos] {name}")
+            self._transcript.bot((await self._reply_to_any(album))["text"])
 
     async def _reply_to_any(self, sent: Sequence[Message]) -> Message:
         numbers = {message["message_id"] for message in sent}

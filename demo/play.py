@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,8 +41,8 @@ def play(*, once: bool, port: int) -> int:
     with tempfile.TemporaryDirectory(prefix="retrainbot-demo-") as folder:
         try:
             return asyncio.run(_play(Path(folder), transcript, once=once, port=port))
-        except KeyboardInterrupt:
-            return 0
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            return int(once)  # A conversation cut short has not passed.
 
 
 async def _play(folder: Path, transcript: Transcript, *, once: bool, port: int) -> int:
@@ -74,7 +73,7 @@ async def _services(folder: Path, sandbox: Sandbox) -> AsyncIterator[Path]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RETRAINBOT_")}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli.main", "--config", str(config), "--data", str(folder / "data"), "run"),
+            *lifeline.child("cli.main", "--config", str(config), "--data", str(folder / "data"), "run"),
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=output,

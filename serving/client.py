@@ -12,7 +12,7 @@ import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,22 @@ class ServerDied(ModelError):  # noqa: N818 - it says what happened.
     """The model server is gone. Start another; questions in flight have to be asked again."""
 
 
+class _Patience(NamedTuple):
+    """How long a question waits: not for its own turn, which may be far, but for any sign of life."""
+
+    limit: asyncio.Timeout
+    seconds: float
+
+    def renew(self) -> None:
+        if not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time() + self.seconds)
+
+
+class _Question(NamedTuple):
+    answer: asyncio.Future[Probabilities]
+    patience: _Patience
+
+
 class ModelServer:
     """Answers from one version. Made by `start`; an async context manager that closes it.
 
@@ -42,7 +58,7 @@ class ModelServer:
             probabilities = await server.predict(pixels)
 
     `input_size` is the side of the pixels it takes, `classes` the number of probabilities it gives, `ready_seconds` how
-    long it took to start, `peak_bytes` the memory its child had needed by then.
+    long it took to start.
     """
 
     def __init__(self, process: Process) -> None:
@@ -52,11 +68,10 @@ class ModelServer:
         self.input_size = 0
         self.classes = 0
         self.ready_seconds = 0.0
-        self.peak_bytes = 0
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Probabilities]] = {}
+        self._waiting: dict[int, _Question] = {}
         self._words = b""
         self._closing = False
         self._listening = asyncio.create_task(self._listen_stderr(), name=f"model server {self.pid} log")
@@ -93,7 +108,8 @@ class ModelServer:
     async def predict(self, pixels: Pixels, timeout: float = ANSWER_SECONDS) -> Probabilities:  # noqa: ASYNC109
         """Probabilities, float32: (classes,) for one photo (size, size, 3), or (n, classes) for (n, size, size, 3).
 
-        Raises ServerDied where the child has ended, ModelError where it refuses or takes over `timeout` seconds.
+        Raises ModelError where the child refuses, ServerDied where it has ended. One that says nothing to anybody for
+        `timeout` seconds hangs: it is killed.
         """
         size = self.input_size
         if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or pixels.shape[-3:] != (size, size, 3):
@@ -101,10 +117,12 @@ class ModelServer:
         if not pixels.size:
             return np.zeros((0, self.classes), np.float32)
         try:
-            async with asyncio.timeout(timeout):
-                rows = await self._ask(np.ascontiguousarray(pixels).data.cast("B"))
+            async with asyncio.timeout(timeout) as limit:
+                rows = await self._ask(np.ascontiguousarray(pixels).data.cast("B"), _Patience(limit, timeout))
         except TimeoutError as error:
-            raise ModelError(f"The model did not answer in {timeout:g} seconds; try again.") from error
+            self._closing = True
+            self._end()
+            raise ServerDied(f"The model server said nothing for {timeout:g} seconds and was stopped.") from error
         return rows[0] if pixels.ndim == 3 else rows
 
     @property
@@ -112,17 +130,11 @@ class ModelServer:
         """Whether questions may be asked."""
         return not self._closing and self._reading is not None and not self._reading.done()
 
-    async def wait_dead(self) -> None:
-        """Return when the child has ended, for whatever reason."""
-        await self._process.wait()
-        if self._reading:
-            await asyncio.wait([self._reading])
-
     async def close(self) -> None:
         """Let the questions in flight be answered, then end the child; kill it where it does not end by itself."""
         self._closing = True
         if self._waiting:
-            await asyncio.wait(list(self._waiting.values()), timeout=ANSWER_SECONDS)
+            await asyncio.wait([question.answer for question in self._waiting.values()], timeout=ANSWER_SECONDS)
         self._stdin.close()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -148,15 +160,15 @@ class ModelServer:
         if head.kind is not Kind.READY:
             raise ModelError(payload.decode("utf-8", "replace"))
         facts = json.loads(payload)
-        self.input_size, self.classes, self.peak_bytes = facts["input_size"], facts["classes"], facts["peak_bytes"]
+        self.input_size, self.classes = facts["input_size"], facts["classes"]
         self._reading = asyncio.create_task(self._read(), name=f"model server {self.pid}")
 
-    async def _ask(self, payload: memoryview) -> Probabilities:
+    async def _ask(self, payload: memoryview, patience: _Patience) -> Probabilities:
         if not self.alive:
             raise ServerDied("The model server has ended; ask again when the next one is ready.")
         identity = next(self._ids)
         answer: asyncio.Future[Probabilities] = asyncio.get_running_loop().create_future()
-        self._waiting[identity] = answer
+        self._waiting[identity] = _Question(answer, patience)
         try:
             self._stdin.write(pack(Kind.REQUEST, identity, payload))
             self._stdin.write(payload)
@@ -181,16 +193,18 @@ class ModelServer:
                 self._hand_over(head, payload)
         except (asyncio.IncompleteReadError, ConnectionError, FrameError):
             death = await self._obituary()
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(death)
+        for question in self._waiting.values():
+            if not question.answer.done():
+                question.answer.set_exception(death)
 
     async def _receive(self) -> tuple[Head, bytes]:
         head = unpack(await self._stdout.readexactly(HEADER.size))
         return head, await self._stdout.readexactly(head.length)
 
     def _hand_over(self, head: Head, payload: bytes) -> None:
-        answer = self._waiting.get(head.id)
+        for question in self._waiting.values():
+            question.patience.renew()
+        answer = self._waiting[head.id].answer if head.id in self._waiting else None
         if answer is None or answer.done():  # Who asked has given up.
             return
         if head.kind is Kind.ANSWER:
@@ -216,13 +230,16 @@ class ModelServer:
         last = self._words.decode("utf-8", "replace").strip().rpartition("\n")[2]
         return ServerDied(f"The model server ended with status {status}. {last}".strip())
 
-    async def _kill(self) -> None:
-        """End the child whatever it does, and leave no open pipe or task behind."""
+    def _end(self) -> None:
         if self._process.returncode is None:
             try:
                 self._process.kill()
             except ProcessLookupError:
                 log.debug("the model server %d had just ended", self.pid)
+
+    async def _kill(self) -> None:
+        """End the child whatever it does, and leave no open pipe or task behind."""
+        self._end()
         await self._process.wait()
         self._stdin.close()
         tasks = [task for task in (self._listening, self._reading) if task and task is not asyncio.current_task()]

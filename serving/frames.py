@@ -3,7 +3,7 @@
 request   the parent's   pixels: n × size × size × 3 uint8, in C order
 answer    the server's   probabilities of the request with the same id: n × classes float32
 refusal   the server's   why the request with the same id has no answer, in UTF-8
-ready     the server's   first, once: a JSON object with input_size, classes, seconds and peak_bytes
+ready     the server's   first, once: a JSON object with input_size and classes
 failed    the server's   in place of ready: why there is no model, in UTF-8; then it exits
 """
 

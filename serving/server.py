@@ -10,7 +10,6 @@ import queue
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -81,13 +80,8 @@ class Server:
         self._graph.warm()
         self._graph.check_golden()
 
-    def announce(self, seconds: float) -> None:
-        facts = {
-            "input_size": self._graph.input_size,
-            "classes": self._graph.classes,
-            "seconds": seconds,
-            "peak_bytes": _peak_bytes(),
-        }
+    def announce(self) -> None:
+        facts = {"input_size": self._graph.input_size, "classes": self._graph.classes}
         _send(self._out, Kind.READY, 0, json.dumps(facts).encode())
 
     def serve(self) -> NoReturn:
@@ -132,16 +126,6 @@ def _exit(status: int, message: str = "") -> NoReturn:
     os._exit(status)
 
 
-def _peak_bytes() -> int:
-    """The most memory this process has held, in bytes; 0 where the system does not say."""
-    if sys.platform == "win32":
-        return 0
-    import resource  # noqa: PLC0415 - Unix only.
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def _claim_output() -> BinaryIO:
     """Standard output for frames alone: what libraries print goes to standard error from now on."""
     out = os.fdopen(os.dup(1), "wb")
@@ -150,7 +134,6 @@ def _claim_output() -> BinaryIO:
 
 
 def main() -> NoReturn:
-    started = time.monotonic()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes this process in its own time.
     parser = argparse.ArgumentParser(prog="serving.server")
     parser.add_argument("folder", type=Path)
@@ -165,7 +148,7 @@ def main() -> NoReturn:
         except ModelError as error:
             _send(out, Kind.FAILED, 0, str(error).encode())
             _exit(EXIT_FAILED)
-        server.announce(time.monotonic() - started)
+        server.announce()
         server.serve()
     except BrokenPipeError:  # The parent is gone.
         _exit(0)

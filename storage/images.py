@@ -81,7 +81,7 @@ def model_input(jpeg: bytes, size: int) -> Pixels:
             image.draft("RGB", (2 * size, 2 * size))
             square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
     except Exception as error:
-        raise ImageError("A stored photo is damaged; run `retrainbot reindex` to set it aside.") from error
+        raise ImageError("A stored photo is damaged; delete it and run `retrainbot reindex`.") from error
     return np.asarray(square, dtype=np.uint8)
 
 

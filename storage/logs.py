@@ -12,7 +12,7 @@ TOKEN = re.compile(r"\d{3,}(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
 
 
 # Libraries that tell every step; httpx among them tells every address, and a bot's address contains the token.
-QUIET = ("httpx", "alembic", "apscheduler")
+QUIET = ("httpx", "alembic", "apscheduler", "tensorflow", "absl")
 
 
 def redact(text: str) -> str:

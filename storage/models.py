@@ -1,6 +1,5 @@
 """Model versions: immutable folders with a number, and the pointer that says which one is served."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from storage import labels
 from storage.database import Database, now
 from storage.errors import LabelError, ModelError
 from storage.files import move_durably, sha256_of, sync_tree, write_durably
-from storage.runs import held
+from storage.runs import RunState, end, held
 from storage.tables import ServedRow, VersionRow
 
 MANIFEST, LABELS, GOLDEN = "manifest.json", "labels.txt", "golden.npz"
@@ -49,6 +48,14 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What a run that made a version says at its end."""
+
+    message: str
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Served:
     version: int
     at: datetime
@@ -62,10 +69,19 @@ class Models:
         self._database = database
         self._clock = clock
 
-    def publish(self, made: Path, manifest: Manifest, token: int, *, promote: str | None) -> int:
+    def publish(
+        self,
+        made: Path,
+        manifest: Manifest,
+        token: int,
+        *,
+        promote: str | None,
+        ending: Callable[[int], Ending] | None = None,
+    ) -> int:
         """Move the folder `made`, complete with its labels, in as the next version, and return its number.
 
-        `promote` is the reason to serve it, or None to keep it as a candidate. Raises LeaseLostError where the run
+        `promote` is the reason to serve it, or None to keep it as a candidate. `ending` gives, for that number, what
+        the run succeeds with in the same transaction; without it the run goes on. Raises LeaseLostError where the run
         that made it no longer holds its lease; then nothing is published.
         """
         files = {path.relative_to(made).as_posix(): sha256_of(path) for path in made.rglob("*") if path.is_file()}
@@ -73,7 +89,7 @@ class Models:
         write_durably(made / MANIFEST, content)
         sync_tree(made)
         with self._database.write() as session:
-            held(session, manifest.run, token)
+            run = held(session, manifest.run, token)
             number = self._next_number(session)
             move_durably(made, self.folder / str(number))
             session.add(
@@ -87,6 +103,9 @@ class Models:
             session.flush()
             if promote is not None:
                 self._point(session, number, f"run {manifest.run}", promote)
+            if ending is not None:
+                last = ending(number)
+                end(run, RunState.SUCCEEDED, last.message, last.result, self._clock())
         return number
 
     def get(self, number: int) -> Version:
@@ -95,11 +114,15 @@ class Models:
         with self._database.read() as session:
             if session.get(VersionRow, number) is None:
                 raise ModelError(f"There is no version {number}; `retrainbot models` lists them.")
+        reading = MANIFEST
         try:
             manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            reading = LABELS
             names = labels.read_lines((folder / LABELS).read_text("utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
-            raise ModelError(f"Version {number} is damaged ({error}); train again or roll back.") from error
+            raise ModelError(
+                f"Version {number} is damaged: its {reading} cannot be read. Train again or roll back."
+            ) from error
         return Version(number, folder, manifest, tuple(names))
 
     def verified(self, number: int) -> Version:
@@ -149,15 +172,8 @@ class Models:
             raise ModelError("There is no earlier version to go back to.")
         return self.promote(path[-2], by, f"rolled back from version {path[-1]}")
 
-    def sweep(self) -> None:
-        """Remove folders that a killed publish moved in without its row; call it while no run is going on."""
-        with self._database.write() as session:
-            known = {str(number) for number in session.scalars(select(VersionRow.number))}
-            for path in self.folder.glob("*"):
-                if path.is_dir() and path.name.isdigit() and path.name not in known:
-                    shutil.rmtree(path)
-
     def _next_number(self, session: Session) -> int:
+        # A folder may have no row: a kill, or an older database brought back. Its number is not given again.
         row = session.scalar(select(func.max(VersionRow.number))) or 0
         folders = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
         return max([row, *folders]) + 1

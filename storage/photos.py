@@ -154,6 +154,18 @@ class Photos:
                 for sha256, split, name in session.execute(query.order_by(PhotoRow.sha256))
             ]
 
+    def read(self, path: Path) -> bytes:
+        """The bytes of the photo that was stored at `path`, also where it has been moved or removed since.
+
+        Raises OSError where its file is gone altogether.
+        """
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            with self.database.write() as session:  # So nobody is moving it.
+                row = session.get(PhotoRow, path.stem)
+                return (self.location(catalogue.class_of(session, row), row.sha256) if row else path).read_bytes()
+
     def path(self, class_name: str, sha256: str) -> Path:
         return self.folder / class_name / f"{sha256}.jpg"
 

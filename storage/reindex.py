@@ -39,7 +39,7 @@ def reindex(photos: Photos, by: str = "reindex") -> ReindexReport:
 
     A photo copied in by hand is stored in normal form before its original goes. Nobody's split changes. Where nothing
     was done, this costs one listing and one query.
-    Raises PhotoError where the folders cannot be read; nothing counts as deleted then.
+    Raises PhotoError where the folders cannot be read, or are all gone; nothing counts as deleted then.
     """
     return _Reindex(photos, by).run()
 
@@ -70,12 +70,14 @@ class _Reindex:
         return self._report
 
     def _folders(self) -> list[Path]:
-        if not self._photos.folder.is_dir():
-            if self._known:
-                raise PhotoError(f"The folder {self._photos.folder} is missing. Is its disk connected?")
-            return []
+        found = entries(self._photos.folder) if self._photos.folder.is_dir() else []
+        if self._known and not found:
+            raise PhotoError(
+                f"The folder {self._photos.folder} is missing or empty, but {len(self._known)} photos were there."
+                " Is its disk connected? If you want none of them, put an empty class folder there."
+            )
         folders = []
-        for entry in entries(self._photos.folder):
+        for entry in found:
             if reason := unfit(entry, folder=True):
                 self._report.refused.append(Refusal(entry.path, reason))
             else:

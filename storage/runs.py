@@ -110,21 +110,21 @@ class Runs:
         with self._database.read() as session:
             return [_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))]
 
-    def claim(self, worker: str, lease: timedelta, run: int | None = None) -> Run | None:
-        """Take the oldest queued run (or `run`), unless one is running; None where there is nothing to do.
+    def claim(self, worker: str, lease: timedelta) -> Run | None:
+        """Take the oldest queued run, unless one is running; None where there is nothing to do.
 
-        A running run whose lease is over is put back first, or failed after its third attempt.
+        A running run whose lease is over is put back first, or failed after the third.
         """
         with self._database.write() as session:
             self._expire(session)
             if session.scalar(select(RunRow.id).where(RunRow.state == RunState.RUNNING)):
                 return None
             query = select(RunRow).where(RunRow.state == RunState.QUEUED).order_by(RunRow.id).limit(1)
-            row = session.scalar(query.where(RunRow.id == run) if run is not None else query)
+            row = session.scalar(query)
             if row is None:
                 return None
             row.state, row.worker = RunState.RUNNING, worker
-            row.attempts += 1
+            row.token += 1
             row.started_at = self._clock()
             row.lease_until = self._clock() + lease
             row.step, row.done, row.total = None, 0, 0
@@ -144,9 +144,7 @@ class Runs:
     def finish(self, run: int, token: int, state: RunState, message: str, result: dict[str, Any] | None = None) -> None:
         """Bring the run to a final state. Raises LeaseLostError."""
         with self._database.write() as session:
-            row = held(session, run, token)
-            row.state, row.message, row.result = state, message, result
-            row.finished_at, row.lease_until = self._clock(), None
+            end(held(session, run, token), state, message, result, self._clock())
 
     def release(self, run: int, token: int) -> None:
         """Give the run back to the queue, as a worker that stops does. Raises LeaseLostError."""
@@ -168,19 +166,26 @@ class Runs:
         late = select(RunRow).where(RunRow.state == RunState.RUNNING, RunRow.lease_until < self._clock())
         for row in session.scalars(late):
             row.lease_until = None
-            if row.attempts < MAX_ATTEMPTS:
+            row.lost += 1
+            if row.lost < MAX_ATTEMPTS:
                 row.state = RunState.QUEUED
             else:
                 row.state, row.finished_at = RunState.FAILED, self._clock()
-                row.message = f"The trainer stopped {row.attempts} times during this run. See its log, then /train."
+                row.message = f"The trainer stopped {row.lost} times during this run. See its log, then /train."
 
 
 def held(session: Session, run: int, token: int) -> RunRow:
     """The row of a run that this token still holds. Raises LeaseLostError."""
     row = session.get(RunRow, run)
-    if row is None or row.state != RunState.RUNNING or row.attempts != token:
+    if row is None or row.state != RunState.RUNNING or row.token != token:
         raise LeaseLostError(f"Run {run} was given to another worker or ended; this attempt's results are dropped.")
     return row
+
+
+def end(row: RunRow, state: RunState, message: str, result: dict[str, Any] | None, at: datetime) -> None:
+    """Bring a run to a final state within a transaction."""
+    row.state, row.message, row.result = state, message, result
+    row.finished_at, row.lease_until = at, None
 
 
 def _active(session: Session) -> RunRow | None:
@@ -197,7 +202,7 @@ def _run(row: RunRow) -> Run:
         row.created_at,
         row.started_at,
         row.finished_at,
-        row.attempts,
+        row.token,
         row.step,
         row.done,
         row.total,

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from storage.errors import SettingsError
-from storage.logs import redact
+from storage.logs import TOKEN, redact
 
 Mode = Literal["head"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
@@ -51,6 +51,8 @@ def _cron(text: str) -> str:
     except ValueError as error:
         wanted = 'must be five fields: minute hour day month weekday, such as "30 2 * * *", or empty'
         raise ValueError(f"{wanted} ({error})") from error
+    if text and any(character.isdigit() for character in text.split()[4]):
+        raise ValueError("must name weekdays, mon to sun: a number means another day to cron than to the scheduler")
     return text
 
 
@@ -61,8 +63,8 @@ def _address(text: str) -> str:
 
 
 def _token(token: SecretStr) -> SecretStr:
-    number, colon, key = token.get_secret_value().partition(":")
-    if token.get_secret_value() and not (number.isdigit() and colon and len(key) >= 30):
+    # What may stand in an address must be what the logs redact.
+    if token.get_secret_value() and not TOKEN.fullmatch(token.get_secret_value()):
         raise ValueError("must be the token that BotFather gave, such as 123456:ABC…, or empty")
     return token
 
@@ -83,6 +85,16 @@ class Telegram(_Section):
     users: tuple[PositiveInt, ...] = Field(
         (), description="Telegram user ids that may use the bot; /help tells a person theirs. Empty: nobody."
     )
+
+    def need_token(self) -> str:
+        """The token. Raises SettingsError where there is none."""
+        token = self.token.get_secret_value()
+        if not token:
+            raise SettingsError(
+                "There is no bot token. Talk to @BotFather in Telegram, send /newbot, and put the token it gives into"
+                " the environment as RETRAINBOT_TELEGRAM__TOKEN, or into config.toml as token under [telegram]."
+            )
+        return token
 
 
 class Images(_Section):
@@ -132,7 +144,7 @@ class Schedule(_Section):
 class Serving(_Section):
     top_k: int = Field(3, ge=1, le=20, description="How many classes an answer lists.")
     sure_above: float = Field(
-        0.5, ge=0, le=1, description='An answer whose best class has a lower probability says "not sure".'
+        0.7, ge=0, le=1, description='An answer whose best class has a lower probability says "not sure".'
     )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the model server. 0: as many as there are cores.")
     start_timeout: float = Field(120.0, ge=1, le=3600, description="Seconds a model may take to load and warm up.")

@@ -96,7 +96,8 @@ class RunRow(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(default=0)  # The fencing token: it rises with every claim.
+    token: Mapped[int] = mapped_column(default=0)  # The fencing token: it rises with every claim.
+    lost: Mapped[int] = mapped_column(default=0)  # How many workers vanished during it.
     worker: Mapped[str | None] = mapped_column(String(100))
     lease_until: Mapped[datetime | None]
     step: Mapped[str | None] = mapped_column(String(40))

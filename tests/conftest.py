@@ -88,6 +88,15 @@ def buttons(message: dict[str, Any]) -> dict[str, str]:
     return {button["text"]: button["callback_data"] for row in rows for button in row}
 
 
+async def told(person: Person) -> str:
+    """The words of the little window that a tap opened last."""
+    words: list[str] = []
+    while not words:
+        events = [event for event in await person.events(wait=1) if event["type"] == "callback_answered"]
+        words = [event["text"] for event in events if event["text"]]
+    return words[-1]
+
+
 @pytest.fixture
 def paint() -> Painter:
     return Painter(np.random.default_rng(7))

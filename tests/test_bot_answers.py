@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-from conftest import COLOURS, Chat, Painter, PublishTiny, buttons, chatting, model_servers, publish, until
+from conftest import COLOURS, Chat, Painter, PublishTiny, buttons, chatting, model_servers, publish, told, until
 
 from bot import replies
 from bot.predictor import Prediction
@@ -42,7 +42,10 @@ async def test_answers_with_the_likeliest_classes(taught: Chat, paint: Painter) 
 
 @shared
 async def test_a_tap_labels_the_photo(taught: Chat, paint: Painter) -> None:
-    """Under an answer there is a button for each class that has a folder; a tap labels the photo, and can be undone."""
+    """Under an answer there is a button for each class that has a folder; a tap labels the photo, and can be undone.
+
+    A second tap on the class leaves the receipt and its Undo as they are.
+    """
     await taught.person.reply_to((await taught.person.photo(paint("blue"), "blue"))["message_id"])
     sent = await taught.person.photo(paint("blue"))
     answer = await taught.person.reply_to(sent["message_id"])
@@ -51,8 +54,11 @@ async def test_a_tap_labels_the_photo(taught: Chat, paint: Painter) -> None:
     receipt = await taught.person.reply_to(sent["message_id"], where=lambda message: "Learned" in message["text"])
     assert receipt["text"] == "Learned as blue, which has 2 photos now."
     assert receipt["message_id"] == answer["message_id"]
+    await taught.person.tap(receipt["message_id"], buttons(answer)["✓ blue"])
+    assert await told(taught.person) == "I have this photo under “blue” already."
     await taught.person.tap(receipt["message_id"], buttons(receipt)["↩ Undo"])
     undone = await taught.person.reply_to(sent["message_id"], where=lambda message: "Undone" in message["text"])
+    assert undone["text"] == "Undone: 1 photo taken out again."
     assert buttons(undone) == {}
 
 
@@ -66,6 +72,12 @@ async def test_answers_an_album(taught: Chat, paint: Painter) -> None:
     sent = await taught.person.album([paint("red"), paint("blue")])
     answer = await taught.person.reply_to(sent[0]["message_id"])
     assert answer["text"].count("not used: Telegram has lost this file") == 1
+    await taught.fault(method="getFile", times=1, error_code=403, description="Forbidden: not today")
+    await taught.fault(method="download", times=4, error_code=500)
+    sent = await taught.person.album([paint("red"), paint("blue")])
+    lines = (await taught.person.reply_to(sent[0]["message_id"]))["text"].splitlines()
+    assert sum("not used: Telegram does not hand this photo out" in line for line in lines) == 1
+    assert sum(line.endswith("%") for line in lines) == 1
 
 
 @shared

@@ -73,11 +73,9 @@ async def test_gives_a_hint(chat: Chat) -> None:
         assert "Send me a photo" in await answer(chat, text)
 
 
-async def test_train_needs_two_classes(chat: Chat, paint: Painter) -> None:
-    """/train with too little to learn from says so and starts nothing."""
-    await teach(chat, paint, "rose")
-    assert "at least two classes" in await answer(chat, "/train")
-    assert chat.service.stores.runs.active() is None
+async def test_train_leaves_the_counting_to_the_run(chat: Chat) -> None:
+    """/train asks for a run whatever the catalogue counts, because photos may have been copied into the folders."""
+    assert await answer(chat, "/train") == "Run 1 waits for the trainer."
 
 
 async def test_train_names_the_ways(chat: Chat, paint: Painter) -> None:

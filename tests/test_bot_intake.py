@@ -1,6 +1,6 @@
 """Labelled photos in the chat: captions, replies, buttons, albums, undo, and what cannot be used."""
 
-from conftest import Chat, Painter, buttons
+from conftest import Chat, Painter, buttons, told
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,8 +34,8 @@ async def test_undoes_a_photo(chat: Chat, paint: Painter) -> None:
     assert buttons(undone) == {}
     assert counts(chat) == {}
     await chat.person.tap(receipt["message_id"], data)
-    late = await chat.person.reply_to(sent["message_id"], where=lambda message: "cannot be undone" in message["text"])
-    assert late["message_id"] == receipt["message_id"]
+    assert "cannot be undone" in await told(chat.person)
+    assert [event["type"] for event in await chat.person.events()].count("edited") == 1
 
 
 async def test_knows_a_photo_again(chat: Chat, paint: Painter) -> None:
@@ -125,6 +125,17 @@ async def test_stores_the_rest_of_an_album(chat: Chat, paint: Painter) -> None:
         "1. not used: Telegram has lost this file; send it again.",
     ]
     assert counts(chat) == {"rose": 1}
+
+
+async def test_says_that_the_disk_takes_nothing(chat: Chat, paint: Painter) -> None:
+    """Where a photo cannot be written, alone or in an album, the person reads that and not that the bot is at fault."""
+    chat.settings.photos_dir.write_bytes(b"in the way")
+    sent = await chat.person.photo(paint("red"), "rose")
+    refusal = await chat.person.reply_to(sent["message_id"])
+    assert refusal["text"].startswith("There is no room or no right to write")
+    album = await chat.person.album([paint("red"), paint("red")], "rose")
+    receipt = await chat.person.reply_to(album[0]["message_id"])
+    assert receipt["text"].count("not used: There is no room or no right to write") == 2
 
 
 async def test_downloads_again(chat: Chat, paint: Painter) -> None:

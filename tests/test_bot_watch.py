@@ -1,11 +1,15 @@
 """Messages that follow a run: they end in words for every outcome, whatever happens on the way."""
 
+import html
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from conftest import ADA, FAST, Chat, Painter, chatting, until
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bot.markup import MESSAGE, fit
 from sandbox.client import Person
 from sandbox.server import running
 from storage.runs import Run, RunOptions, Runs, RunState
@@ -94,6 +98,40 @@ async def test_tells_the_end_despite_faults(chat: Chat, paint: Painter) -> None:
     chat.service.stores.runs.finish(run.id, run.token, RunState.FAILED, "No luck.")
     await shown(chat.person, message, "Run 1 failed. No luck.")
     await until(lambda: chat.service.stores.follows.open() == [])
+
+
+async def test_tells_an_end_that_is_too_long(chat: Chat, paint: Painter) -> None:
+    """Of an end in more words than a message holds, the beginning is told, as it was written."""
+    message, run = await follow(chat, paint)
+    words = "<b>&amp; 😀</b>" * 500
+    chat.service.stores.runs.finish(run.id, run.token, RunState.FAILED, words)
+    last = await shown(chat.person, message, "Run 1 failed. <b>&amp; 😀</b><b>")
+    assert last["text"].endswith("…")
+    assert 4000 < len(last["text"].encode("utf-16-le")) / 2 <= 4096
+
+
+async def test_goes_on_after_a_refused_edit(chat: Chat, paint: Painter) -> None:
+    """An edit that Telegram refuses for another reason than that the message is gone does not end the following."""
+    message, run = await follow(chat, paint)
+    await chat.fault(method="editMessageText", times=1, error_code=400, description="Bad Request: not today")
+    chat.service.stores.runs.finish(run.id, run.token, RunState.FAILED, "No luck.")
+    await shown(chat.person, message, "Run 1 failed. No luck.")
+
+
+@given(
+    st.lists(st.sampled_from(["<b>", "</b>", "x", "é", "😀", "&lt;", "&amp;", "\n"]), max_size=40), st.integers(1, 400)
+)
+def test_cut_texts_stay_whole(parts: list[str], times: int) -> None:
+    """A text that was cut is within Telegram's limit and has no half character; one that fits is left alone."""
+    text = f"<code>{''.join(part for part in parts if '<' not in part) * times}</code>"
+    cut = fit(text)
+    seen = html.unescape(cut.removeprefix("<code>").removesuffix("</code>"))
+    whole = html.unescape(text.removeprefix("<code>").removesuffix("</code>"))
+    assert cut.startswith("<code>")
+    assert cut.endswith("</code>")
+    assert len(seen.encode("utf-16-le")) <= 2 * MESSAGE
+    assert seen == whole or (seen.endswith("…") and whole.startswith(seen.removesuffix("…")))
+    assert (cut == text) == (len(whole.encode("utf-16-le")) <= 2 * MESSAGE)
 
 
 async def test_follows_a_run_of_the_schedule(chat: Chat, paint: Painter) -> None:

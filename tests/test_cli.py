@@ -1,19 +1,26 @@
 """The command line, as a person or a script uses it: each command in a process of its own, on one data folder."""
 
+import asyncio
+import errno
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from conftest import until
 
 from bot.predictor import Predictor
 from bot.stores import open_stores
+from cli.main import explain
 from demo import samples
+from storage import lifeline
+from storage.runs import Run, RunOptions
 from storage.settings import Settings
 
 CLASSES = samples.CLASSES[:3]
@@ -22,14 +29,17 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 ENVIRONMENT |= {"RETRAINBOT_TRAINING__BACKBONE": "efficientnet_lite0", "RETRAINBOT_SERVING__THREADS": "2"}
 
 
-def call(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+def command(*arguments: object) -> list[str]:
+    return lifeline.child("cli.main", *map(str, arguments))
 
 
-def document(*arguments: object) -> Any:
+def call(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(*arguments), env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def document(*arguments: object, cwd: Path | None = None) -> Any:
     """What a command prints with --json; it must succeed and print nothing else on stdout."""
-    done = call("--json", *arguments)
+    done = call("--json", *arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -61,6 +71,21 @@ def imported(data: Path, folders: Path) -> dict[str, Any]:
 def trained(data: Path, imported: dict[str, Any]) -> dict[str, Any]:
     run: dict[str, Any] = document("--data", data, "train", "--backbone", "efficientnet_lite0")
     return run
+
+
+@pytest.fixture(scope="module")
+def second(data: Path, trained: dict[str, Any]) -> dict[str, Any]:
+    """Another run over the same photos; it is forced, for it cannot be better."""
+    run: dict[str, Any] = document("--data", data, "train", "--backbone", "efficientnet_lite0", "--force")
+    return run
+
+
+@pytest.fixture(scope="module")
+def evaluated(data: Path, trained: dict[str, Any]) -> dict[str, Any]:
+    """The first version's answers on the test photos."""
+    number = trained["version"]
+    evaluation: dict[str, Any] = document("--data", data, "evaluate", "--version", number, "--split", "test")
+    return evaluation
 
 
 def test_import_accounts_for_every_file(imported: dict[str, Any]) -> None:
@@ -114,9 +139,8 @@ def test_classify_answers_for_each_file_of_a_folder(trained: dict[str, Any], dat
     assert {answer["predictions"][0]["class"] for answer in good} == {CLASSES[0]}
 
 
-async def test_chat_and_evaluate_agree_about_every_test_photo(trained: dict[str, Any], data: Path) -> None:
+async def test_chat_and_evaluate_agree_about_every_test_photo(evaluated: dict[str, Any], data: Path) -> None:
     """The probabilities behind the chat's answer equal those of `evaluate` within 1e-5."""
-    evaluated = document("--data", data, "evaluate", "--split", "test")
     assert evaluated["accuracy"] == 1.0
     settings = Settings(data=data)
     stores = open_stores(settings)
@@ -127,17 +151,25 @@ async def test_chat_and_evaluate_agree_about_every_test_photo(trained: dict[str,
             assert answer.probabilities.tolist() == pytest.approx(photo["probabilities"], abs=1e-5)
 
 
-def test_records_hold_every_photo(data: Path, imported: dict[str, Any]) -> None:
-    """The records of the present snapshot stand in the data folder; built again, they are reused."""
+def test_records_are_those_of_the_training(data: Path, trained: dict[str, Any]) -> None:
+    """The records of the present snapshot stand in the data folder; the training wrote them, so none is written."""
     built = document("--data", data, "records", "build")
-    assert built["photos"] == 3 * PER_CLASS
+    assert (built["photos"], built["written"]) == (3 * PER_CLASS, 0)
     assert (Path(built["dir"]) / "labels.txt").read_text("utf-8").splitlines()[0].startswith("0:")
-    assert document("--data", data, "records", "build")["written"] == 0
 
 
-def test_a_second_version_can_be_promoted_and_rolled_back(trained: dict[str, Any], data: Path) -> None:
+def test_the_same_seed_gives_the_same_model(trained: dict[str, Any], second: dict[str, Any], data: Path) -> None:
+    """Two runs over the same photos answer alike, but for the order in which a network adds up."""
+    folders = [data / "models" / str(run["version"]) for run in (trained, second)]
+    first, again = (np.load(folder / "golden.npz") for folder in folders)
+    assert (first["pixels"] == again["pixels"]).all()
+    assert again["probabilities"] == pytest.approx(first["probabilities"], abs=1e-5)
+
+
+def test_a_second_version_can_be_promoted_and_rolled_back(
+    trained: dict[str, Any], second: dict[str, Any], data: Path
+) -> None:
     """Training again gives the next number; the pointer goes back and forth, and the list marks it."""
-    second = document("--data", data, "train", "--backbone", "efficientnet_lite0", "--force")
     assert second["version"] == trained["version"] + 1
     assert document("--data", data, "rollback")["version"] == trained["version"]
     assert [row["served"] for row in document("--data", data, "models")] == [True, False]
@@ -145,19 +177,30 @@ def test_a_second_version_can_be_promoted_and_rolled_back(trained: dict[str, Any
     assert [run["state"] for run in document("--data", data, "runs")] == ["succeeded", "succeeded"]
 
 
-def test_the_same_seed_gives_the_same_model(trained: dict[str, Any], data: Path) -> None:
-    """Two runs over the same photos answer alike, but for the order in which a network adds up."""
-    versions = [row["version"] for row in document("--data", data, "models")]
-    assert len(versions) > 1
-    first, *others = [document("--data", data, "evaluate", "--version", number)["photos"] for number in versions]
-    for other in others:
-        for one, same in zip(first, other, strict=True):
-            assert same["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
+def test_a_damaged_version_does_not_hide_the_others(
+    trained: dict[str, Any], second: dict[str, Any], data: Path
+) -> None:
+    """The list has every version, and says which of them is damaged."""
+    manifest = data / "models" / str(trained["version"]) / "manifest.json"
+    aside = manifest.rename(data / "manifest.json")
+    try:
+        listed = document("--data", data, "models")
+        printed = call("--data", data, "models")
+    finally:
+        aside.rename(manifest)
+    assert [(row["version"], row["served"]) for row in listed] == [(1, False), (2, True)]
+    assert "damaged" in listed[0]["error"]
+    assert listed[1]["metrics"]["test_accuracy"] == second["metrics"]["test_accuracy"]
+    assert "Version 1 is damaged" in printed.stdout
+    assert printed.returncode == 0
 
 
-def test_gpu_says_plainly_what_there_is(data: Path) -> None:
-    """With or without a card, TensorFlow's view is told in a sentence."""
-    assert document("--data", data, "gpu")["tensorflow"].startswith("TensorFlow 2.")
+def test_gpu_says_plainly_what_there_is(data: Path, tmp_path: Path) -> None:
+    """With or without a card, TensorFlow's view is told in a sentence; it matters not where the command is typed."""
+    for package in ("storage", "trainer"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('not ours')")
+    assert document("--data", data, "gpu", cwd=tmp_path)["tensorflow"].startswith("TensorFlow 2.")
 
 
 def test_inception_without_its_weights_says_what_to_do(data: Path, imported: dict[str, Any], tmp_path: Path) -> None:
@@ -173,12 +216,13 @@ def test_inception_without_its_weights_says_what_to_do(data: Path, imported: dic
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["train", "--backbone", "vgg"], 2, "vgg"),
+        (["train", "--backbone", "vgg"], 2, "'vgg' is not one of 'inception_v3', 'efficientnet_lite0'"),
         (["no-such-command"], 2, "no-such-command"),
+        (["promote"], 2, "see `retrainbot promote --help`"),
+        (["promote", "x"], 2, "a whole number"),
         (["promote", "77"], 1, "no version 77"),
         (["rollback"], 1, "no earlier version"),
         (["classify", "x.jpg"], 1, "retrainbot train"),
-        (["train"], 1, "at least two classes"),
         (["import", "no-such-folder"], 1, "no-such-folder"),
         (["run"], 2, "BotFather"),
         (["--config", "no-such-file.toml", "status"], 2, "config.example.toml"),
@@ -186,17 +230,37 @@ def test_inception_without_its_weights_says_what_to_do(data: Path, imported: dic
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_errors_say_what_to_do(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
-    """Failure exits with 1, wrong use with 2; a sentence on stderr helps, and no traceback shows."""
+    """Failure exits with 1, wrong use with 2; a line or two on stderr help, and no traceback shows."""
     done = call("--data", tmp_path, *arguments)
     assert done.returncode == status
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert words.lower() in done.stderr.lower()
+    assert len(done.stderr.splitlines()) <= 2
+    assert not any(jargon in done.stderr for jargon in ("Traceback", "Value error", "Input should"))
 
 
-def test_ctrl_c_cancels_a_training_in_the_foreground(data: Path, imported: dict[str, Any], tmp_path: Path) -> None:
+def test_no_command_shows_the_commands() -> None:
+    """Whoever types the name alone learns what there is."""
+    done = call()
+    assert done.returncode == 2
+    assert "classify" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "no room"), (errno.EACCES, "no right"), (errno.EROFS, "no right"), (errno.EIO, "cannot be used")],
+)
+def test_faults_of_the_disk_are_told_in_words(number: int, words: str) -> None:
+    """A full disk or a missing right names the file and what to do."""
+    said = explain(OSError(number, os.strerror(number), "/data/photos"))
+    assert words in said
+    assert "/data/photos" in said
+    assert "unexpected" not in said
+
+
+def test_ctrl_c_cancels_a_training_in_the_foreground(data: Path, imported: dict[str, Any]) -> None:
     """The run ends as cancelled, its child with it, and the command exits with 1."""
-    command = [sys.executable, "-m", "cli.main", "--data", str(data), "train", "--backbone", "efficientnet_lite0"]
-    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+    train = command("--data", data, "train", "--backbone", "efficientnet_lite0")
+    with subprocess.Popen(train, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         steps = (line for line in process.stderr if line.split()[0] in {"records", "backbone", "features", "head"})
         next(steps)
@@ -204,3 +268,44 @@ def test_ctrl_c_cancels_a_training_in_the_foreground(data: Path, imported: dict[
         list(steps)
         assert process.wait(60) == 1
     assert document("--data", data, "runs")[0]["state"] == "cancelled"
+
+
+def test_ctrl_c_leaves_a_run_that_a_trainer_took(tmp_path: Path) -> None:
+    """The command says that the run goes on, and it does."""
+    stores = open_stores(Settings(data=tmp_path))
+    runs, lease = stores.runs, timedelta(minutes=5)
+
+    def take() -> Run:
+        run = runs.claim("trainer", lease)
+        assert run
+        return run
+
+    runs.enqueue(RunOptions.from_settings(Settings().training), "test")
+    first = take()
+    train = command("--data", tmp_path, "train")
+    with subprocess.Popen(train, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        asyncio.run(until(lambda: len(runs.newest()) == 2))
+        with stores.database.write():  # So the stopped process holds no lock.
+            process.send_signal(signal.SIGSTOP)
+        runs.release(first.id, first.token)
+        runs.cancel(first.id, "test")
+        second = take()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        assert process.stderr
+        assert f"Run {second.id} goes on in the trainer" in process.stderr.read()
+    assert process.returncode == 1
+    assert runs.get(second.id).state == "running"
+
+
+def test_sigterm_ends_the_demo_quietly() -> None:
+    """The services are stopped first, and no traceback shows."""
+    with subprocess.Popen(
+        command("demo"), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert "stand-in for Telegram" in process.stdout.readline()
+        process.terminate()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0

@@ -16,8 +16,9 @@ def evaluation(truth: list[int], answers: list[int], classes: tuple[str, ...] = 
 
 
 def test_the_first_version_is_served() -> None:
-    """Where nothing is served, anything that can answer is better."""
-    assert judge(evaluation([0, 1], [1, 0]), None).promoted
+    """Where there is nothing to compare with, anything that can answer is better, for the reason given."""
+    verdict = judge(evaluation([0, 1], [1, 0]), "the served version 3 is damaged")
+    assert (verdict.promoted, verdict.reason) == (True, "the served version 3 is damaged")
 
 
 def test_an_equal_version_is_served() -> None:
@@ -45,6 +46,13 @@ def test_a_new_class_opens_the_gate() -> None:
     verdict = judge(evaluation([0, 1, 2], [0, 0, 0]), evaluation([0, 1], [0, 1], ("cat", "dog")))
     assert verdict.promoted
     assert "+owl" in verdict.reason
+
+
+def test_the_reason_names_a_few_of_many_new_classes() -> None:
+    """Two hundred classes at once make a reason that still fits into a chat message."""
+    many = tuple(f"class {number}" for number in range(200))
+    reason = judge(evaluation([0], [0], many), evaluation([0], [0], ("cat",))).reason
+    assert reason.endswith("+class 9 and 191 more")
 
 
 def test_without_test_photos_there_is_nothing_to_hold_against_a_candidate() -> None:

@@ -222,5 +222,5 @@ def test_model_input_is_the_whole_photo() -> None:
 @pytest.mark.parametrize("content", [b"", b"no photo", encoded(noise(7))[:200]])
 def test_damaged_stored_photo_is_told(content: bytes) -> None:
     """A stored file that was damaged gives an ImageError, not wrong pixels."""
-    with pytest.raises(ImageError, match="reindex"):
+    with pytest.raises(ImageError, match="delete it and run `retrainbot reindex`"):
         model_input(content, 16)

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from storage import lifeline
 from storage.lifeline import VARIABLE
 
 CHILD = """
@@ -65,3 +67,10 @@ def test_child_of_a_killed_parent_ends() -> None:
         assert parent.stdout.readline() == "alive\n"
         parent.kill()
         assert parent.stdout.read() == ""
+
+
+def test_child_is_ours_wherever_it_is_started(tmp_path: Path) -> None:
+    """A folder called as one of our packages, where a person happens to be, is not run."""
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "__init__.py").write_text("raise SystemExit('not ours')")
+    assert subprocess.run(lifeline.child("storage.lifeline"), cwd=tmp_path, check=False).returncode == 0

@@ -10,7 +10,7 @@ from pictures import write
 from storage.database import Database
 from storage.errors import LeaseLostError, ModelError
 from storage.labels import write_lines
-from storage.models import Manifest, Models, summary
+from storage.models import Ending, Manifest, Models, summary
 from storage.runs import RunOptions, Runs, RunState
 from storage.settings import Training
 
@@ -32,6 +32,10 @@ def manifest(run: int) -> Manifest:
         software={"python": "3"},
         created_at=START,
     )
+
+
+def ending(number: int) -> Ending:
+    return Ending(f"made {number}", {"version": number})
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def made(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def publish(models: Models, database: Database, tmp_path: Path) -> Publish:
-    """Publish one more version, and serve it if there is a reason."""
+    """Publish one more version as the end of its run, and serve it if there is a reason."""
 
     def publish(promote: str | None = "better") -> int:
         runs = Runs(database)
@@ -68,9 +72,7 @@ def publish(models: Models, database: Database, tmp_path: Path) -> Publish:
         folder = tmp_path / "models" / f".new-run-{run.id}"
         write(folder / "saved_model.pb", b"graph" * 1000)
         write(folder / "labels.txt", write_lines(["daisy", "rose"]).encode())
-        number = models.publish(folder, manifest(run.id), run.token, promote=promote)
-        runs.finish(run.id, run.token, RunState.SUCCEEDED, "done")
-        return number
+        return models.publish(folder, manifest(run.id), run.token, promote=promote, ending=ending)
 
     return publish
 
@@ -92,6 +94,29 @@ def test_version_is_published_whole(models: Models, publish: Publish) -> None:
     pointer = models.served()
     assert pointer
     assert (pointer.version, pointer.at, pointer.by, pointer.reason) == (1, START, "run 1", "better")
+
+
+def test_run_ends_with_its_version(database: Database, publish: Publish) -> None:
+    """Version, pointer and the run's end are written together, so no kill can come between them."""
+    publish()
+    run = Runs(database).get(1)
+    assert (run.state, run.message, run.result) == (RunState.SUCCEEDED, "made 1", {"version": 1})
+    assert run.finished_at == START
+
+
+def test_version_without_its_runs_end_is_not_published(models: Models, database: Database, made: Path) -> None:
+    """Where the end cannot be written, there is no version, no pointer, and the run goes on."""
+    runs = Runs(database)
+    runs.enqueue(RunOptions.from_settings(Training()), "ann")
+    run = runs.claim("box", timedelta(minutes=1))
+    assert run
+
+    def broken(number: int) -> Ending:
+        raise OSError(number)
+
+    with pytest.raises(OSError, match="1"):
+        models.publish(made, manifest(run.id), run.token, promote="better", ending=broken)
+    assert (models.numbers(), models.served(), runs.get(run.id).state) == ([], None, RunState.RUNNING)
 
 
 def test_candidate_is_kept_but_not_served(models: Models, publish: Publish) -> None:
@@ -175,11 +200,19 @@ def test_stale_worker_publishes_nothing(models: Models, database: Database, made
     assert [path.name for path in models.folder.iterdir()] == [".new-1"]
 
 
-def test_folder_of_a_killed_publish_is_swept(models: Models, publish: Publish) -> None:
-    """A folder that came in without its row is removed; its number is not given again before."""
+def test_folder_without_a_row_is_left_alone(models: Models, publish: Publish) -> None:
+    """After a kill, or with an older database brought back, no version is removed and no number given twice."""
     publish()
-    write(models.folder / "2" / "saved_model.pb", b"")
+    kept = write(models.folder / "2" / "saved_model.pb", b"graph")
     assert publish() == 3
-    write(models.folder / "notes" / "keep.txt", b"")
-    models.sweep()
-    assert sorted(path.name for path in models.folder.iterdir()) == ["1", "3", "notes"]
+    assert kept.read_bytes() == b"graph"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "labels.txt"])
+def test_damage_is_told_in_plain_words(models: Models, publish: Publish, name: str) -> None:
+    """The message names the file and says what to do, and nothing of how the file is read."""
+    number = publish()
+    (models.folder / str(number) / name).write_bytes(b"\xff{")
+    with pytest.raises(ModelError) as told:
+        models.get(number)
+    assert str(told.value) == f"Version 1 is damaged: its {name} cannot be read. Train again or roll back."

@@ -89,6 +89,19 @@ async def test_survives_a_damaged_version_and_a_killed_server(
     assert {(answer.version, answer.ranked()[0][0]) for answer in answers} == {(good, "blue")}
 
 
+async def test_replaces_a_hanging_server(stores: Stores, publish_tiny: PublishTiny, paint: Painter) -> None:
+    """A model server that hangs is replaced, and the photos it left without an answer get one from the next."""
+    publish_tiny()
+    async with Predictor(stores.models, stores.photos.normalise, threads=1, patience=4) as predictor:
+        await predictor.predict(paint("red"))
+        (hanging,) = model_servers()
+        os.kill(hanging, signal.SIGSTOP)
+        answers = await asyncio.gather(*(predictor.predict(paint(colour)) for colour in COLOURS))
+        assert [answer.ranked()[0][0] for answer in answers] == list(COLOURS)
+        await until(lambda: hanging not in model_servers())
+        assert len(model_servers()) == 1
+
+
 async def test_refuses_a_damaged_version_in_words(stores: Stores, publish_tiny: PublishTiny, paint: Painter) -> None:
     """With nothing else to serve, a damaged version's reason is the answer, at once and not after a time-out."""
     number = publish_tiny()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from pictures import photo
+from pictures import photo, write
 
 from storage.database import Database
 from storage.errors import RecordsError
@@ -43,12 +43,17 @@ print(json.dumps(found))
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Iterator[Snapshot]:
+def photos(tmp_path: Path) -> Iterator[Photos]:
     photos = Photos(Database(tmp_path / "photos.db"), tmp_path / "photos", Images())
+    yield photos
+    photos.database.close()
+
+
+@pytest.fixture
+def data(photos: Photos) -> Snapshot:
     for number in range(24):
         photos.add(photo(number), ["daisy", "rose", "向日葵"][number % 3], "ann")
-    yield snapshot.take(photos)
-    photos.database.close()
+    return snapshot.take(photos)
 
 
 @pytest.fixture
@@ -104,13 +109,17 @@ def test_whole_records_are_used_again(data: Snapshot, folder: Path) -> None:
     assert (records.build(data, folder, shards=2).written, len(list(first.dir.glob("*.tfrecord")))) == (6, 6)
     smaller = data.without({data.photos[0].sha256})
     assert records.build(smaller, folder).dir != first.dir
-    assert sorted(path.name for path in folder.iterdir()) == sorted([data.id, smaller.id])
+    assert visible(folder) == sorted([data.id, smaller.id])
 
 
 def test_records_are_the_same_each_time(data: Snapshot, folder: Path, tmp_path: Path) -> None:
     """The same photos give the same bytes."""
     first, second = records.build(data, folder), records.build(data, tmp_path / "other")
     assert records.verify(first.dir) == records.verify(second.dir)
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 def flip(path: Path) -> None:
@@ -149,7 +158,32 @@ def test_missing_photo_is_named(data: Snapshot, folder: Path) -> None:
     data.photos[3].path.unlink()
     with pytest.raises(RecordsError, match=data.photos[3].path.name):
         records.build(data, folder)
-    assert list(folder.iterdir()) == []
+    assert visible(folder) == []
+    assert list(folder.glob(".new-*")) == []
+
+
+def test_photo_moved_since_the_snapshot_is_found(photos: Photos, data: Snapshot, folder: Path) -> None:
+    """Who labels a photo anew while records are built does not stop the build."""
+    moved = data.photos[3]
+    photos.add(moved.path.read_bytes(), "tulip", "bob")
+    assert not moved.path.exists()
+    assert records.build(data, folder, read=photos.read).photos == 24
+
+
+def test_what_a_killed_build_left_is_removed(data: Snapshot, folder: Path) -> None:
+    """The next build takes the half-written copy of the photos away, also where its own records are whole."""
+    records.build(data, folder)
+    left = write(folder / ".new-killed" / "image_train_00000-of-00005.tfrecord", b"half").parent
+    records.build(data, folder)
+    assert not left.exists()
+
+
+def test_damaged_manifest_is_told_in_plain_words(data: Snapshot, folder: Path) -> None:
+    """The message names the file and says what to do, and nothing of how the file is read."""
+    built = records.build(data, folder)
+    (built.dir / "manifest.json").write_text("{")
+    with pytest.raises(RecordsError, match=r"incomplete: manifest\.json cannot be read\. Build"):
+        records.verify(built.dir)
 
 
 def test_edited_photo_is_named(data: Snapshot, folder: Path) -> None:
@@ -159,9 +193,8 @@ def test_edited_photo_is_named(data: Snapshot, folder: Path) -> None:
         records.build(data, folder)
 
 
-def test_classes_are_mixed_over_the_shards(tmp_path: Path, folder: Path) -> None:
+def test_classes_are_mixed_over_the_shards(photos: Photos, folder: Path) -> None:
     """A shard holds some of every class, so reading them one after another still mixes."""
-    photos = Photos(Database(tmp_path / "photos.db"), tmp_path / "photos", Images())
     for number in range(90):
         photos.add(photo(number), "ab"[number % 2], "ann")
     built = records.build(snapshot.take(photos), folder, shards=2)
@@ -171,4 +204,3 @@ def test_classes_are_mixed_over_the_shards(tmp_path: Path, folder: Path) -> None
             for record in tf.data.TFRecordDataset([str(path)])
         )
         assert min(found.values()) > 5
-    photos.database.close()

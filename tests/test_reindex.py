@@ -242,6 +242,17 @@ def test_missing_folder_deletes_nothing(photos: Photos) -> None:
     assert counts(photos) == {"daisy": 4, "rose": 1}
 
 
+def test_empty_folder_deletes_nothing(photos: Photos) -> None:
+    """Nor does the empty folder that a disk leaves behind; an empty class folder says that it is meant."""
+    for name in ("daisy", "rose"):
+        shutil.rmtree(photos.folder / name)
+    with pytest.raises(PhotoError, match="disk connected"):
+        reindex(photos)
+    assert counts(photos) == {"daisy": 4, "rose": 1}
+    (photos.folder / "daisy").mkdir()
+    assert reindex(photos).removed == 5
+
+
 def test_restored_photo_returns_from_the_removed_ones(photos: Photos) -> None:
     """A photo that was taken out by undo and is copied in again is back, with one file."""
     receipt = photos.add(photo(50), "rose", "ann")

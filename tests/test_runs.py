@@ -105,20 +105,18 @@ def test_slot_of_the_schedule_makes_one_run(runs: Runs) -> None:
 
 
 def test_runs_are_claimed_in_order(runs: Runs) -> None:
-    """The oldest first, unless a certain one is wanted."""
+    """The oldest first."""
     ids = [runs.enqueue(OPTIONS, "ann", join=False)[0].id for _ in range(3)]
-    chosen = runs.claim("box", LEASE, run=ids[1])
-    assert chosen
-    assert chosen.id == ids[1]
-    runs.finish(chosen.id, chosen.token, RunState.CANCELLED, "enough")
-    assert claimed(runs)[0] == ids[0]
+    run, token = claimed(runs)
+    assert run == ids[0]
+    runs.finish(run, token, RunState.CANCELLED, "enough")
+    assert claimed(runs)[0] == ids[1]
     assert [run.id for run in runs.newest(2)] == [ids[2], ids[1]]
 
 
 def test_empty_queue_gives_nothing(runs: Runs) -> None:
-    """Neither without runs, nor for one that does not wait."""
+    """Without runs there is nothing to claim."""
     assert runs.claim("box", LEASE) is None
-    assert runs.claim("box", LEASE, run=7) is None
 
 
 def test_heartbeat_keeps_the_lease(runs: Runs, clock: Clock) -> None:
@@ -173,6 +171,18 @@ def test_released_run_waits_again(runs: Runs) -> None:
     waiting = runs.get(run)
     assert (waiting.state, waiting.step, waiting.done) == (RunState.QUEUED, None, 0)
     assert claimed(runs, "other box") == (run, token + 1)
+
+
+def test_release_is_no_lost_attempt(runs: Runs, clock: Clock) -> None:
+    """However often a worker stops in good order, its run is given up only when workers vanish."""
+    runs.enqueue(OPTIONS, "ann")
+    for _ in range(2 * MAX_ATTEMPTS):
+        runs.release(*claimed(runs))
+    for _ in range(MAX_ATTEMPTS):
+        claimed(runs)
+        clock.skip(21)
+    assert runs.claim("box", LEASE) is None
+    assert "3 times" in (runs.get(1).message or "")
 
 
 def test_finished_run_stays_finished(runs: Runs) -> None:

@@ -1,3 +1,4 @@
+import queue
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.settings import Schedule
-from trainer.schedule import latest_slot, slot_key
+from trainer.schedule import latest_slot, slot_key, start
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -34,6 +35,25 @@ def test_a_slot_missed_within_the_grace_time_still_counts() -> None:
     schedule = Schedule(cron="30 2 1 * *", time_zone="UTC", grace_hours=12)
     assert latest_slot(schedule, datetime(2026, 5, 1, 14, 0, tzinfo=UTC)) is not None
     assert latest_slot(schedule, datetime(2026, 5, 1, 15, 0, tzinfo=UTC)) is None
+
+
+def test_a_slot_missed_while_the_computer_was_off_is_told_at_the_start() -> None:
+    """A trainer that starts in the morning hears of the night's slot at once, not when the next one is due."""
+    schedule = Schedule(cron="30 2 * * *", time_zone="UTC", grace_hours=12)
+    told: queue.Queue[datetime] = queue.Queue()
+    scheduler = start(schedule, told.put, lambda: datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
+    try:
+        assert told.get(timeout=30) == datetime(2026, 5, 4, 2, 30, tzinfo=UTC)
+    finally:
+        scheduler.shutdown()
+
+
+def test_without_a_schedule_nothing_is_told() -> None:
+    """Training on demand only: the scheduler has no job at all."""
+    told: queue.Queue[datetime] = queue.Queue()
+    scheduler = start(Schedule(cron=""), told.put, lambda: datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
+    assert scheduler.get_jobs() == []
+    scheduler.shutdown()
 
 
 def test_a_slot_in_the_doubled_hour_of_autumn_has_one_key() -> None:

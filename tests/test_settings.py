@@ -113,6 +113,12 @@ def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.telegram.base_url == "http://127.0.0.1:8081"
 
 
+def test_weekdays_by_name_are_taken() -> None:
+    """A schedule of working days is what it says, and an empty one is none."""
+    assert read('[schedule]\ncron = "30 2 * * mon-fri"').schedule.cron == "30 2 * * mon-fri"
+    assert not read('[schedule]\ncron = ""').schedule.cron
+
+
 def test_data_folder_may_be_given_by_hand(tmp_path: Path) -> None:
     """The data folder of the command line wins over the file."""
     Path("config.toml").write_text('data = "elsewhere"', "utf-8")
@@ -133,6 +139,7 @@ def test_data_folder_may_be_given_by_hand(tmp_path: Path) -> None:
         ("[training]\nlease_seconds = nan", "training.lease_seconds = nan", "at most 3600"),
         ('[schedule]\ncron = "daily"', "schedule.cron = 'daily'", "five fields"),
         ('[schedule]\ncron = "99 2 * * *"', "schedule.cron = '99 2 * * *'", "59"),
+        ('[schedule]\ncron = "30 2 * * 1-5"', "schedule.cron = '30 2 * * 1-5'", "mon to sun"),
         ('[schedule]\ntime_zone = "Mars"', "schedule.time_zone = 'Mars'", "Europe/Berlin"),
         ("[schedule]\ngrace_hours = 0", "schedule.grace_hours = 0", "more than 0"),
         ("[serving]\nsure_above = 'high'", "serving.sure_above = 'high'", "a number"),
@@ -142,6 +149,7 @@ def test_data_folder_may_be_given_by_hand(tmp_path: Path) -> None:
         ("[telegram]\nusers = 5", "telegram.users = 5", "a list"),
         ("[telegram]\nusers = [-5]", "telegram.users.0 = -5", "more than 0"),
         ('[telegram]\ntoken = "abc"', "telegram.token", "BotFather"),
+        (f'[telegram]\ntoken = "{TOKEN} {TOKEN}"', "telegram.token", "BotFather"),
         ("data = 5", "data = 5", "a folder's path"),
         ("data = ", "some.toml", "not valid TOML"),
     ],

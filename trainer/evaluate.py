@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from serving.client import ModelServer
-from storage.images import model_input
+from storage.images import Pixels, model_input
 from storage.photos import Photo
 
 BATCH = 32
 
 Probabilities = NDArray[np.float32]
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -71,23 +74,35 @@ async def evaluate(
     classes: Sequence[str],
     photos: Sequence[Photo],
     progress: Callable[[int, int], None] | None = None,
+    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> Evaluation:
-    """Ask the server about every photo whose class it knows. Raises ImageError where a photo cannot be read."""
+    """Ask the server about every photo whose class it knows. `read` gives the bytes of the photo at a path.
+
+    A photo whose file is gone is left out. Raises ImageError where one is damaged.
+    """
     index = {name: number for number, name in enumerate(classes)}
     known = tuple(photo for photo in photos if photo.class_name in index)
+    judged: list[Photo] = []
     rows: list[Probabilities] = [np.zeros((0, len(classes)), np.float32)]
     with ThreadPoolExecutor(2) as decoders:
         for start in range(0, len(known), BATCH):
             batch = known[start : start + BATCH]
-            pixels = await asyncio.gather(
-                *(asyncio.wrap_future(decoders.submit(_pixels, photo.path, server.input_size)) for photo in batch)
-            )
-            rows.append(await server.predict(np.stack(pixels)))
+            decoding = [decoders.submit(_pixels, photo, server.input_size, read) for photo in batch]
+            decoded = await asyncio.gather(*map(asyncio.wrap_future, decoding))
+            found = [(photo, pixels) for photo, pixels in zip(batch, decoded, strict=True) if pixels is not None]
+            if found:
+                judged += [photo for photo, _ in found]
+                rows.append(await server.predict(np.stack([pixels for _, pixels in found])))
             if progress:
                 progress(start + len(batch), len(known))
-    truth = np.array([index[photo.class_name] for photo in known], dtype=np.int64)
-    return Evaluation(tuple(classes), known, truth, np.concatenate(rows))
+    truth = np.array([index[photo.class_name] for photo in judged], dtype=np.int64)
+    return Evaluation(tuple(classes), tuple(judged), truth, np.concatenate(rows))
 
 
-def _pixels(path: Path, size: int) -> NDArray[np.uint8]:
-    return model_input(path.read_bytes(), size)
+def _pixels(photo: Photo, size: int, read: Callable[[Path], bytes]) -> Pixels | None:
+    try:
+        content = read(photo.path)
+    except FileNotFoundError:
+        log.warning("photo left out", photo=photo.sha256, reason="its file is gone")
+        return None
+    return model_input(content, size)

@@ -6,6 +6,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,10 +93,12 @@ def extract(
     store: FeatureStore,
     batch_size: int = 32,
     progress: Callable[[int, int], None] = lambda *_: None,
+    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> list[tuple[str, str]]:
     """Compute the features of `photos` (SHA-256 and path of each) into `store`.
 
-    Threads decode ahead of the network, never more than two batches. `progress` is told photos done and in all.
+    Threads decode ahead of the network, never more than two batches. `progress` is told photos done and in all;
+    `read` gives the bytes of the photo at a path.
     Returns the photos that could not be read, each with the reason.
     """
     if not photos:  # Then building the network's graph would be the whole cost.
@@ -103,7 +106,8 @@ def extract(
     unreadable: list[tuple[str, str]] = []
     network = _network(backbone, batch_size)
     batch: list[tuple[str, Pixels]] = []
-    for done, (sha, pixels) in enumerate(_decoded(photos, backbone.input_size, ahead=2 * batch_size), 1):
+    decode = partial(_decode, size=backbone.input_size, read=read)
+    for done, (sha, pixels) in enumerate(_decoded(photos, decode, ahead=2 * batch_size), 1):
         if isinstance(pixels, str):
             unreadable.append((sha, pixels))
         else:
@@ -123,12 +127,14 @@ def _network(backbone: Backbone, batch_size: int) -> Any:
     return freeze(function.get_concrete_function(tf.TensorSpec((batch_size, size, size, 3), tf.uint8)))
 
 
-def _decoded(photos: Sequence[tuple[str, Path]], size: int, ahead: int) -> Iterator[tuple[str, Pixels | str]]:
+def _decoded(
+    photos: Sequence[tuple[str, Path]], decode: Callable[[Path], Pixels | str], ahead: int
+) -> Iterator[tuple[str, Pixels | str]]:
     """Each photo's pixels, or why it cannot be read, in order."""
     waiting: deque[tuple[str, Future[Pixels | str]]] = deque()
     with ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder") as pool:
         for sha, path in photos:
-            waiting.append((sha, pool.submit(_decode, path, size)))
+            waiting.append((sha, pool.submit(decode, path)))
             if len(waiting) >= ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -136,9 +142,9 @@ def _decoded(photos: Sequence[tuple[str, Path]], size: int, ahead: int) -> Itera
             yield last, future.result()
 
 
-def _decode(path: Path, size: int) -> Pixels | str:
+def _decode(path: Path, size: int, read: Callable[[Path], bytes]) -> Pixels | str:
     try:
-        return model_input(path.read_bytes(), size)
+        return model_input(read(path), size)
     except ImageError as error:
         return str(error)
     except OSError as error:

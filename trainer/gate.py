@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from trainer.evaluate import Evaluation
 
+NAMED = 10  # Classes named in a reason; there may be hundreds.
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -12,10 +14,10 @@ class Verdict:
     reason: str
 
 
-def judge(candidate: Evaluation, served: Evaluation | None, *, force: bool = False) -> Verdict:
-    """Compare on the same frozen test photos; `served` is None where nothing usable is served."""
-    if served is None:
-        return Verdict(True, "it is the first version")
+def judge(candidate: Evaluation, served: Evaluation | str, *, force: bool = False) -> Verdict:
+    """Compare on the same frozen test photos; `served` may be the reason why there is nothing to compare with."""
+    if isinstance(served, str):
+        return Verdict(True, served)
     changed = _changes(served.classes, candidate.classes)
     if changed:
         return Verdict(True, f"the classes changed: {changed}")
@@ -32,4 +34,5 @@ def judge(candidate: Evaluation, served: Evaluation | None, *, force: bool = Fal
 def _changes(before: Sequence[str], after: Sequence[str]) -> str:
     added = [f"+{name}" for name in after if name not in before]
     gone = [f"-{name}" for name in before if name not in after]
-    return " ".join(added + gone)
+    names = added + gone
+    return " ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

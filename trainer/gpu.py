@@ -2,15 +2,19 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pynvml
+import structlog
 
+from storage import lifeline
 from storage.gpus import Gpu, GpuReport
 
 MIB = 1024 * 1024
+START_SECONDS = 60.0  # TensorFlow gets so long to start and to look for devices.
+
+log = structlog.get_logger()
 
 
 def report(tensorflow: str | None) -> GpuReport:
@@ -29,17 +33,26 @@ def report(tensorflow: str | None) -> GpuReport:
         pynvml.nvmlShutdown()
 
 
-def tensorflow_view() -> str:
+def tensorflow_view(
+    command: Sequence[str] = tuple(lifeline.child("trainer.devices")), timeout: float = START_SECONDS
+) -> str:
     """TensorFlow's version and the devices it would train on, in words. Takes seconds: it starts TensorFlow."""
-    child = subprocess.run(
-        [sys.executable, "-m", "trainer.devices"],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        child = subprocess.run(
+            command,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"TensorFlow did not start within {timeout:.0f} seconds. Restart the computer if that stays so."
     last = child.stdout.strip().rpartition("\n")[2]
-    return last if child.returncode == 0 and last else "TensorFlow does not start; see the trainer's log."
+    if child.returncode == 0 and last:
+        return last
+    log.error("TensorFlow does not start", code=child.returncode, output=child.stderr)
+    return "TensorFlow does not start; the log says why."
 
 
 def _gpu(index: int) -> Gpu:

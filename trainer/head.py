@@ -52,8 +52,8 @@ def fit(
     """Fit on features (n, d), all in the same unit, and labels (n,) from 0 to classes - 1.
 
     Every class weighs the same, however many photos it has. The strength is the one with the least log loss on the
-    validation photos; with it the head is fitted once more on all photos. The problem is convex and the search
-    starts at zero, so the result is the same for every `seed`.
+    validation photos, the less trusted the fewer they are; with it the head is fitted once more on all photos. The
+    problem is convex and the search starts at zero, so the result is the same for every `seed`.
     """
     del seed
     total = len(STRENGTHS) + 1
@@ -82,7 +82,7 @@ def _choose(fit: "_Fit", x: Matrix, y: Labels, progress: Callable[[int], None]) 
     best, best_loss, worse = fit, float("inf"), 0
     for done, strength in enumerate(STRENGTHS, 1):
         fit = fit.at(strength)
-        loss = _log_loss(fit.log_probabilities(x), y)
+        loss = _cautious_loss(fit.log_probabilities(x), y)
         progress(done)
         if loss < best_loss:
             best, best_loss, worse = fit, loss, 0
@@ -165,6 +165,17 @@ def _log_softmax(logits: Matrix) -> Matrix:
     shifted = logits - logits.max(axis=1, keepdims=True)
     logs: Matrix = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logs
+
+
+def _cautious_loss(logs: Matrix, y: Labels) -> float:
+    """The log loss expected of photos like these, of which the next may be the first that is wrong.
+
+    A perfect record on a few photos would make the most confident fit the best. By Laplace's rule of succession the
+    next label is another class's with probability 1 / (n + 2), whatever the record: so much of each label is shared
+    out among all classes.
+    """
+    doubt = 1 / (len(y) + 2)
+    return (1 - doubt) * _log_loss(logs, y) - doubt * float(logs.mean(dtype=np.float64))
 
 
 def _log_loss(logs: Matrix, y: Labels) -> float:

@@ -1,12 +1,13 @@
 """TFRecords of a snapshot, readable by plain TensorFlow and by the slim scripts."""
 
+import fcntl
 import hashlib
 import io
 import json
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -18,14 +19,14 @@ from pydantic import BaseModel, ConfigDict
 from storage import labels
 from storage.database import Database
 from storage.errors import RecordsError, RetrainbotError
-from storage.files import TEMPORARY, move_durably, sha256_of, sync_tree
+from storage.files import TEMPORARY, make_folder, move_durably, remove_unfinished, sha256_of, sync_tree
 from storage.lifeline import follow_parent
 from storage.photos import Photo, Photos
 from storage.settings import read_settings
 from storage.splits import Split
 from trainer.snapshot import Snapshot, take
 
-MANIFEST, LABELS = "manifest.json", "labels.txt"
+MANIFEST, LABELS, LOCK = "manifest.json", "labels.txt", ".lock"
 MEND = "Build the records again: `retrainbot records build`."
 
 # What one record holds; `image/encoded` is the stored file, byte for byte.
@@ -73,36 +74,53 @@ class BuiltRecords:
 
 
 def build(
-    snapshot: Snapshot, folder: Path, shards: int = 5, progress: Callable[[int, int], None] | None = None
+    snapshot: Snapshot,
+    folder: Path,
+    shards: int = 5,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> BuiltRecords:
     """Write the snapshot's records to `folder`/<snapshot id>/, `shards` files a split; whole records there are kept.
 
-    `progress` is told how many photos are written, and how many there are.
-    Raises RecordsError naming a photo that is missing or was changed by hand.
+    `progress` is told how many photos are written, and how many there are; `read` gives the bytes of the photo
+    at a path. Raises RecordsError naming a photo that is missing or was changed by hand.
     """
     target = folder / snapshot.id
-    if _is_whole(target, snapshot, shards):
-        return BuiltRecords(target, shards * len(Split), len(snapshot.photos), 0, shards * len(Split))
-    beside = folder / f"{TEMPORARY}{uuid4().hex}"
-    beside.mkdir(parents=True)
-    try:
-        _write(snapshot, beside, shards, progress or (lambda _done, _total: None))
-        sync_tree(beside)
-        shutil.rmtree(target, ignore_errors=True)
-        move_durably(beside, target)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    with _alone(folder):
+        if _is_whole(target, snapshot, shards):
+            return BuiltRecords(target, shards * len(Split), len(snapshot.photos), 0, shards * len(Split))
+        beside = folder / f"{TEMPORARY}{uuid4().hex}"
+        beside.mkdir()
+        try:
+            _write(snapshot, beside, shards, progress, read)
+            sync_tree(beside)
+            shutil.rmtree(target, ignore_errors=True)
+            move_durably(beside, target)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
     return BuiltRecords(target, shards * len(Split), len(snapshot.photos), shards * len(Split), 0)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else builds in the folder, and remove what killed builds left there."""
+    make_folder(folder)
+    with (folder / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # Given back when the file is closed, also by a kill.
+        remove_unfinished(folder)
+        yield
 
 
 def verify(folder: Path) -> Manifest:
     """Compare every shard with the manifest. Raises RecordsError naming the first that is not as it was written."""
+    reading = MANIFEST
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        reading = LABELS
         names = (folder / LABELS).read_text("utf-8")
     except (OSError, ValueError) as error:
-        raise RecordsError(f"The records in {folder} are incomplete ({error}). {MEND}") from error
+        raise RecordsError(f"The records in {folder} are incomplete: {reading} cannot be read. {MEND}") from error
     expected = {shard.file: shard.sha256 for shard in manifest.shards}
     present = {path.name: path for path in folder.glob("*.tfrecord")}
     for name in sorted(expected.keys() | present):
@@ -116,7 +134,7 @@ def verify(folder: Path) -> Manifest:
 def remove_others(folder: Path, snapshot: str) -> None:
     """Remove the records of every other snapshot from `folder`; each is a full copy of its photos."""
     for other in folder.iterdir():
-        if other.name != snapshot and not other.name.startswith(TEMPORARY):
+        if other.name != snapshot and not other.name.startswith("."):  # The lock, or what is being built now.
             shutil.rmtree(other)
 
 
@@ -137,7 +155,13 @@ def _is_whole(folder: Path, snapshot: Snapshot, shards: int) -> bool:
     return manifest.snapshot == snapshot.id and len(manifest.shards) == shards * len(Split)
 
 
-def _write(snapshot: Snapshot, folder: Path, shards: int, progress: Callable[[int, int], None]) -> None:
+def _write(
+    snapshot: Snapshot,
+    folder: Path,
+    shards: int,
+    progress: Callable[[int, int], None],
+    read: Callable[[Path], bytes],
+) -> None:
     numbers = {name: number for number, name in enumerate(snapshot.classes)}
     counts = {_file(split, shard, shards): 0 for split in Split for shard in range(shards)}
     with ExitStack() as stack:
@@ -145,7 +169,8 @@ def _write(snapshot: Snapshot, folder: Path, shards: int, progress: Callable[[in
         for done, photo in enumerate(snapshot.photos, 1):
             # By hash, so that each shard holds some of every class; the first digits have chosen the split.
             file = _file(photo.split, int(photo.sha256[-8:], 16) % shards, shards)
-            writers[file].write(_example(photo, numbers[photo.class_name]).SerializeToString())
+            example = _example(photo, numbers[photo.class_name], _content(photo, read))
+            writers[file].write(example.SerializeToString())
             counts[file] += 1
             progress(done, len(snapshot.photos))
     manifest = Manifest(
@@ -164,8 +189,7 @@ def _file(split: Split, shard: int, shards: int) -> str:
     return f"image_{split}_{shard:05d}-of-{shards:05d}.tfrecord"
 
 
-def _example(photo: Photo, label: int) -> tf.train.Example:
-    content = _content(photo)
+def _example(photo: Photo, label: int, content: bytes) -> tf.train.Example:
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
         width, height = image.size
     return tf.train.Example(
@@ -183,9 +207,9 @@ def _example(photo: Photo, label: int) -> tf.train.Example:
     )
 
 
-def _content(photo: Photo) -> bytes:
+def _content(photo: Photo, read: Callable[[Path], bytes]) -> bytes:
     try:
-        content = photo.path.read_bytes()
+        content = read(photo.path)
     except OSError as error:
         raise RecordsError(f"{photo.path} cannot be read ({error.strerror}). Run `retrainbot reindex`.") from error
     if hashlib.sha256(content).hexdigest() != photo.sha256:
@@ -211,7 +235,7 @@ def main() -> None:
     photos = Photos(Database(settings.database_file), settings.photos_dir, settings.images)
     start = time.monotonic()
     try:
-        built = build(take(photos), settings.records_dir)
+        built = build(take(photos), settings.records_dir, read=photos.read)
     except RetrainbotError as error:
         document: dict[str, object] = {"error": str(error)}
     else:

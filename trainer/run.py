@@ -4,10 +4,11 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,12 +18,12 @@ import tensorflow as tf
 from serving.client import ModelServer
 from storage import labels
 from storage.database import Database, now
-from storage.errors import LeaseLostError, ModelError, RecordsError, RetrainbotError
+from storage.errors import LeaseLostError, ModelError, RecordsError, RetrainbotError, RunError
 from storage.files import TEMPORARY, remove_unfinished, write_durably
-from storage.images import model_input
+from storage.images import Pixels, model_input
 from storage.lifeline import follow_parent
 from storage.logs import configure_logs
-from storage.models import GOLDEN, LABELS, Manifest, Models
+from storage.models import GOLDEN, LABELS, Ending, Manifest, Models
 from storage.photos import Photo, Photos
 from storage.reindex import reindex
 from storage.runs import Run, Runs, RunState
@@ -62,8 +63,8 @@ class Pipeline:
         self.progress = progress
         self.seed = run.options.seed
 
-    def result(self) -> dict[str, Any]:
-        """Do the run. Raises a RetrainbotError where it cannot be done; then nothing has been published."""
+    def work(self) -> None:
+        """Do the run, to its end. Raises a RetrainbotError where it cannot be done; then nothing has been published."""
         folder = self.box.models.folder / f"{TEMPORARY}run-{self.run.id}-{self.run.token}"
         remove_unfinished(self.box.models.folder)  # Left by an attempt that lost its lease; we hold it now.
         data = self.snapshot()
@@ -74,8 +75,7 @@ class Pipeline:
         candidate, served = asyncio.run(self.evaluate(folder, data))
         verdict = judge(candidate, served, force=self.run.options.force)
         manifest = self.manifest(data, backbone, head, candidate)
-        version = self.publish(folder, manifest, verdict)
-        return self.document(version, verdict, manifest, data, served)
+        self.publish(folder, manifest, verdict, lambda number: self.ending(number, verdict, manifest, data, served))
 
     def snapshot(self) -> Snapshot:
         """The class folders as they are now, and their TFRecords."""
@@ -89,7 +89,7 @@ class Pipeline:
     def _snapshot(self, report: Callable[[int, int], None]) -> Snapshot:
         reindex(self.box.photos)
         data = snapshot.take(self.box.photos)
-        records.build(data, self.box.settings.records_dir, progress=report)
+        records.build(data, self.box.settings.records_dir, progress=report, read=self.box.photos.read)
         records.remove_others(self.box.settings.records_dir, data.id)
         return data
 
@@ -103,7 +103,8 @@ class Pipeline:
         with self.progress.step("features") as report:
             missing = set(store.missing([photo.sha256 for photo in data.photos]))
             todo = [(photo.sha256, photo.path) for photo in data.photos if photo.sha256 in missing]
-            unreadable = extract(backbone, todo, store, self.box.settings.training.batch_size, report) if todo else []
+            batch_size = self.box.settings.training.batch_size
+            unreadable = extract(backbone, todo, store, batch_size, report, self.box.photos.read)
         for sha256, reason in unreadable:
             log.warning("photo left out", photo=sha256, reason=reason)
         return (data.without({sha256 for sha256, _ in unreadable}) if unreadable else data), store
@@ -127,26 +128,52 @@ class Pipeline:
             export(backbone, head.weights, head.bias, folder)
             write_durably(folder / LABELS, labels.write_lines(data.classes).encode())
 
-    async def evaluate(self, folder: Path, data: Snapshot) -> tuple[Evaluation, Evaluation | None]:
-        """The candidate and what is served, on the same test photos, each in a model server as the chat's."""
+    async def evaluate(self, folder: Path, data: Snapshot) -> tuple[Evaluation, Evaluation | str]:
+        """The candidate and what is served, on the same test photos, each in a model server as the chat's.
+
+        Instead of the second, the reason why there is nothing to compare with.
+        """
         test = data.split(Split.TEST)
         with self.progress.step("evaluate") as report:
             async with await self._server(folder) as server:
-                candidate = await evaluate(server, data.classes, test, report)
-                await _write_golden(server, data.photos, folder / GOLDEN)
-            return candidate, await self._evaluate_served(test)
+                candidate = await evaluate(server, data.classes, test, report, self.box.photos.read)
+                if test and not candidate.photos:
+                    raise RunError("The test photos were taken away during the run. Train again.")
+                await self._write_golden(server, data.photos, folder / GOLDEN)
+            return candidate, await self.evaluate_served(candidate.photos)
 
-    async def _evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | None:
+    async def evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | str:
+        """What is served, on the test photos, or why there is nothing. Raises ModelError where it cannot answer now."""
         served = self.box.models.served()
         if served is None:
-            return None
+            return "it is the first version"
         try:
             version = await asyncio.to_thread(self.box.models.verified, served.version)
-            async with await self._server(version.folder) as server:
-                return await evaluate(server, version.classes, test)
         except ModelError as error:
-            log.warning("the served version cannot be compared with", version=served.version, reason=str(error))
-            return None
+            log.warning("the served version is damaged", version=served.version, reason=str(error))
+            return f"the served version {served.version} is damaged"
+        try:
+            async with await self._server(version.folder) as server:
+                return await evaluate(server, version.classes, test, read=self.box.photos.read)
+        except ModelError as error:
+            if self.run.options.force:
+                return f"promotion was forced, though the served version {version.number} cannot be compared with"
+            raise ModelError(
+                f"The new version cannot be compared with the served version {version.number}. {error}"
+                " `retrainbot train --force` serves a new version uncompared."
+            ) from error
+
+    async def _write_golden(self, server: ModelServer, photos: Sequence[Photo], path: Path) -> None:
+        """A few photos' pixels with the candidate's answers; whoever loads the version later must get the same."""
+        spread = photos[:: max(1, len(photos) // GOLDEN_PHOTOS)]
+        pixels = np.stack(list(islice(self._pixels(chain(spread, photos), server.input_size), GOLDEN_PHOTOS)))
+        np.savez_compressed(path, pixels=pixels, probabilities=await server.predict(pixels))
+
+    def _pixels(self, photos: Iterable[Photo], size: int) -> Iterator[Pixels]:
+        """Each photo's pixels, less those whose file is gone."""
+        for photo in photos:
+            with suppress(FileNotFoundError):
+                yield model_input(self.box.photos.read(photo.path), size)
 
     async def _server(self, folder: Path) -> ModelServer:
         serving = self.box.settings.serving
@@ -174,16 +201,17 @@ class Pipeline:
             created_at=now(),
         )
 
-    def publish(self, folder: Path, manifest: Manifest, verdict: Verdict) -> int:
+    def publish(self, folder: Path, manifest: Manifest, verdict: Verdict, ending: Callable[[int], Ending]) -> None:
         with self.progress.step("publish"):
             reason = verdict.reason if verdict.promoted else None
-            return self.box.models.publish(folder, manifest, self.run.token, promote=reason)
+            self.box.models.publish(folder, manifest, self.run.token, promote=reason, ending=ending)
 
-    def document(
-        self, version: int, verdict: Verdict, manifest: Manifest, data: Snapshot, served: Evaluation | None
-    ) -> dict[str, Any]:
-        compared = {"served_accuracy": served.accuracy} if served and served.photos else {}
-        return {
+    def ending(
+        self, version: int, verdict: Verdict, manifest: Manifest, data: Snapshot, served: Evaluation | str
+    ) -> Ending:
+        compared = {"served_accuracy": served.accuracy} if isinstance(served, Evaluation) and served.photos else {}
+        outcome = "is served now" if verdict.promoted else "is kept, but not served"
+        result = {
             "version": version,
             "promoted": verdict.promoted,
             "reason": verdict.reason,
@@ -193,13 +221,7 @@ class Pipeline:
             "metrics": {**manifest.metrics, **compared},
             "seconds": self.progress.seconds,
         }
-
-
-async def _write_golden(server: ModelServer, photos: tuple[Photo, ...], path: Path) -> None:
-    """A few photos' pixels with the candidate's answers; whoever loads the version later must get the same."""
-    spread = photos[:: max(1, len(photos) // GOLDEN_PHOTOS)][:GOLDEN_PHOTOS]
-    pixels = np.stack([model_input(photo.path.read_bytes(), server.input_size) for photo in spread])
-    np.savez_compressed(path, pixels=pixels, probabilities=await server.predict(pixels))
+        return Ending(f"Version {version} {outcome}, because {verdict.reason}.", result)
 
 
 def work(settings: Settings, run_id: int, token: int) -> None:
@@ -207,13 +229,14 @@ def work(settings: Settings, run_id: int, token: int) -> None:
     database = Database(settings.database_file)
     runs = Runs(database)
     run = runs.get(run_id)
+    keras.utils.set_random_seed(run.options.seed)
     box = Box(
         settings,
         Photos(database, settings.photos_dir, settings.images),
         Models(database, settings.models_dir),
     )
     try:
-        result = Pipeline(box, run, Progress(runs, run)).result()
+        Pipeline(box, run, Progress(runs, run)).work()
     except LeaseLostError as error:
         log.warning("run given up", run=run_id, reason=str(error))
     except RetrainbotError as error:
@@ -225,17 +248,10 @@ def work(settings: Settings, run_id: int, token: int) -> None:
         log.exception("run failed", run=run_id)
         message = f"Something unexpected went wrong ({type(error).__name__}). The trainer's log says more."
         runs.finish(run_id, token, RunState.FAILED, message)
-    else:
-        runs.finish(run_id, token, RunState.SUCCEEDED, _summary(result), result)
 
 
 def _disk_words(error: OSError) -> str:
     return f"Reading or writing failed: {error}. Check that the disk has room and the data folder can be written."
-
-
-def _summary(result: dict[str, Any]) -> str:
-    served = "is served now" if result["promoted"] else "is kept, but not served"
-    return f"Version {result['version']} {served}, because {result['reason']}."
 
 
 def main() -> None:
@@ -247,7 +263,6 @@ def main() -> None:
     keras.config.disable_interactive_logging()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, enable=True)
-    keras.utils.set_random_seed(settings.training.seed)
     work(settings, int(sys.argv[1]), int(sys.argv[2]))
 
 

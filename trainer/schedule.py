@@ -27,7 +27,10 @@ def slot_key(slot: datetime) -> str:
 
 
 def start(schedule: Schedule, due: Callable[[datetime], None], clock: Callable[[], datetime]) -> BackgroundScheduler:
-    """Call `due` with each slot, on a thread of its own, until the scheduler is shut down."""
+    """Call `due` with each slot, on a thread of its own, until the scheduler is shut down.
+
+    The first call comes at once where a slot was missed within the grace time: the computer may have been off.
+    """
     scheduler = BackgroundScheduler(timezone=UTC)
 
     def fire() -> None:
@@ -39,6 +42,7 @@ def start(schedule: Schedule, due: Callable[[datetime], None], clock: Callable[[
         scheduler.add_job(
             fire,
             _trigger(schedule),
+            next_run_time=datetime.now(UTC),
             misfire_grace_time=int(schedule.grace_hours * 3600),
             coalesce=True,
             max_instances=1,

@@ -9,11 +9,12 @@ from types import FrameType
 import structlog
 
 from storage.database import Database, now
-from storage.errors import RunError
-from storage.gpus import GpuReports
+from storage.errors import DatabaseError, ModelError, RetrainbotError
+from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
 from storage.models import Models
 from storage.photos import Photos
+from storage.reindex import reindex
 from storage.runs import RunOptions, Runs
 from storage.settings import Settings
 from trainer import gpu, schedule, snapshot
@@ -54,33 +55,48 @@ class Trainer:
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)
 
     def work(self) -> None:
-        self._models.sweep()
         while not self._stop.wait(POLL_SECONDS):
             run = self._worker.claim()
             if run is not None:
                 self._worker.work(run)
 
     def enqueue_slot(self, slot: datetime) -> None:
-        """One run for a slot of the schedule, unless nothing changed since the served version was made."""
+        """One run for a slot of the schedule, unless nothing changed since the newest version was made."""
         try:
+            reindex(self._photos)
             present = snapshot.take(self._photos).id
-        except RunError as error:
+        except RetrainbotError as error:
             log.info("scheduled run skipped", reason=str(error))
             return
-        served = self._models.served()
-        if served and self._models.get(served.version).manifest.snapshot == present:
-            log.info("scheduled run skipped", reason="no photo or label changed since the served version")
+        if present == self._newest_snapshot():
+            log.info("scheduled run skipped", reason="no photo or label changed since the newest version")
             return
         self._runs.enqueue(RunOptions.from_settings(self._settings.training), "schedule", schedule.slot_key(slot))
 
+    def _newest_snapshot(self) -> str | None:
+        """What the newest version was made of, served or not: the same photos would give the same again."""
+        numbers = self._models.numbers()
+        try:
+            return self._models.get(numbers[-1]).manifest.snapshot if numbers else None
+        except ModelError as error:
+            log.warning("the newest version cannot be read", reason=str(error))
+            return None
+
     def report_gpus(self) -> None:
         """Tell the bot about this host's GPUs, again and again; it is also the trainer's sign of life."""
-        host = socket.gethostname()
-        self._reports.write(host, now(), gpu.report(None))
-        tensorflow = gpu.tensorflow_view()
+        tensorflow = None
         while not self._stop.is_set():
-            self._reports.write(host, now(), gpu.report(tensorflow))
-            self._stop.wait(REPORT_SECONDS)
+            self._report(gpu.report(tensorflow))
+            if tensorflow is None:  # It takes seconds, so the first report goes without.
+                tensorflow = gpu.tensorflow_view()
+            else:
+                self._stop.wait(REPORT_SECONDS)
+
+    def _report(self, report: GpuReport) -> None:
+        try:
+            self._reports.write(socket.gethostname(), now(), report)
+        except DatabaseError as error:
+            log.warning("the GPUs could not be reported", reason=str(error))
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

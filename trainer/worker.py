@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,8 +14,11 @@ from storage.errors import LeaseLostError
 from storage.runs import Run, Runs, RunState
 
 STOP_SECONDS = 10.0  # A child that was asked to stop gets so long before it is killed.
-# NumPy's threads wait by spinning: with one on every core, a training beside a busy bot takes six times as long.
-MATRIX_THREADS = str(max(1, (os.cpu_count() or 1) // 2))
+DEFAULTS = {
+    # NumPy's threads wait by spinning: with one on every core, a training beside a busy bot takes six times as long.
+    "OPENBLAS_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's warnings and errors only.
+}
 
 log = structlog.get_logger()
 
@@ -30,16 +32,16 @@ class Worker:
         self._name = name
         self._lease = timedelta(seconds=lease_seconds)
 
-    def claim(self, run: int | None = None) -> Run | None:
-        return self._runs.claim(self._name, self._lease, run)
+    def claim(self) -> Run | None:
+        return self._runs.claim(self._name, self._lease)
 
     def work(self, run: Run, watch: Callable[[Run], None] | None = None) -> Run:
         """Work a claimed run to its end. `watch` sees it a few times a second."""
         log.info("run started", run=run.id, mode=run.options.mode, backbone=run.options.backbone)
         child = subprocess.Popen(
-            [sys.executable, "-m", "trainer.run", str(run.id), str(run.token)],
+            lifeline.child("trainer.run", str(run.id), str(run.token)),
             stdin=subprocess.PIPE,  # Its lifeline: held open, never written to.
-            env={"OPENBLAS_NUM_THREADS": MATRIX_THREADS, **os.environ, lifeline.VARIABLE: "1"},
+            env={**DEFAULTS, **os.environ, lifeline.VARIABLE: "1"},
             start_new_session=True,  # Ctrl-C is ours to pass on.
         )
         try:
