@@ -22,14 +22,14 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Retrainbot needs Python 3.11 or newer; set PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Retrainbot needs Python 3.11 or newer; set PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
 
 # A stamp a requirements file; the project itself is installed once, in place.
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
 	@echo "Installing $< into $(VENV) (about 1.5 GB, once) ..."
-	$(PIP) install --require-hashes -r $<
-	$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Re-pins every requirement; needs `uv` on the path. Addresses are left out of the files on purpose.

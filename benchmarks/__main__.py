@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainer.worker import MATRIX_THREADS
+from trainer.worker import DEFAULTS
 
 NAMES = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in {"__init__", "__main__", "orchids"}
@@ -15,7 +15,7 @@ NAMES = sorted(
 def main() -> int:
     """The number of benchmarks that failed."""
     failed = 0
-    environment = {"OPENBLAS_NUM_THREADS": MATRIX_THREADS, **os.environ}  # As a training run has it.
+    environment = {**DEFAULTS, **os.environ}  # As a training run has it.
     for name in NAMES:
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         failed += bool(subprocess.run(command, env=environment, check=False).returncode)
