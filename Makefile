@@ -28,6 +28,7 @@ $(BIN)/python:
 # A stamp a requirements file; the project itself is installed once, in place.
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
 	@echo "Installing $< into $(VENV) (about 1.5 GB, once) ..."
+	@$(if $(filter gpu,$*),$(PIP) uninstall -y tensorflow-cpu) # The two builds of TensorFlow share a folder.
 	@$(PIP) install --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@

@@ -92,8 +92,9 @@ def test_inception_from_a_local_file(inception_weights: Path) -> None:
 def test_inception_without_network_or_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a network the error names the file to fetch, the setting for its path, and the backbone without one."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # Nothing listens there, so there is no network.
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(BackboneError) as caught:
-        backbones.load("inception_v3", "imagenet", tmp_path)
+        backbones.load("inception_v3", "imagenet")
     for words in (inception.FILE, "training.weights", 'training.backbone = "efficientnet_lite0"'):
         assert words in str(caught.value)
 

@@ -1,6 +1,7 @@
 """Inception-v3 (Szegedy et al., 2015, https://arxiv.org/abs/1512.00567) as keras.applications has it."""
 
 import contextlib
+import os
 import sys
 import urllib.request
 from pathlib import Path
@@ -19,14 +20,14 @@ _PROBE_SECONDS = 3.0
 def weights_file(weights: str, cache: Path | None = None) -> Path:
     """The file that the setting training.weights means: "imagenet", downloaded once into `cache`/models, or a path.
 
-    `cache` is Keras' own folder (~/.keras) unless given. Raises BackboneError where there is no file and no network.
+    `cache` is Keras' own folder, ~/.keras or what KERAS_HOME says, unless given. Raises BackboneError where there is no file and no network.
     """
     if weights != "imagenet":
         path = Path(weights).expanduser()
         if not path.is_file():
             raise BackboneError(f'training.weights: there is no file {path}. Give a path that exists, or "imagenet".')
         return path
-    folder = cache or Path(keras.config.keras_home())
+    folder = cache or Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     kept = folder / "models" / FILE
     if not kept.is_file():
         _probe()
