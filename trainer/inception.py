@@ -20,7 +20,8 @@ _PROBE_SECONDS = 3.0
 def weights_file(weights: str, cache: Path | None = None) -> Path:
     """The file that the setting training.weights means: "imagenet", downloaded once into `cache`/models, or a path.
 
-    `cache` is Keras' own folder, ~/.keras or what KERAS_HOME says, unless given. Raises BackboneError where there is no file and no network.
+    `cache` is Keras' own folder, ~/.keras or what KERAS_HOME says, unless given. Raises BackboneError where there is no
+    file and no network.
     """
     if weights != "imagenet":
         path = Path(weights).expanduser()
