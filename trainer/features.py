@@ -103,6 +103,8 @@ def extract(
     """
     if not photos:  # Then building the network's graph would be the whole cost.
         return []
+    if not photos:  # Building the network takes seconds.
+        return []
     unreadable: list[tuple[str, str]] = []
     network = _network(backbone, batch_size)
     batch: list[tuple[str, Pixels]] = []
