@@ -9,11 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from sandbox import person
+from sandbox.bell import Bell
 from sandbox.call import Call
 from sandbox.errors import ApiError, BadRequestError, ConnectionDroppedError, PersonError
-from sandbox.faults import DOWNLOAD
+from sandbox.faults import DOWNLOAD, Fault
 from sandbox.files import FileStore
 from sandbox.limits import DOWNLOAD as DOWNLOAD_LIMIT
 from sandbox.methods import METHODS
@@ -62,7 +64,7 @@ async def bot_method(request: Request) -> Response:
     fault = world.faults.take(method, bot.id)
     if fault and not fault.after:
         await fault.strike(world.bell)
-    call = Call(world, bot, await read_parameters(request))
+    call = Call(world, bot, await read_parameters(request), fault)
     result = await handler(call)
     if fault and fault.after:
         await fault.strike(world.bell)
@@ -74,7 +76,7 @@ async def download(request: Request) -> Response:
     world: World = request.app.state.world
     bot = world.caller(request.path_params["token"], DOWNLOAD)
     fault = world.faults.take(DOWNLOAD, bot.id)
-    if fault:
+    if fault and not fault.after:
         await fault.strike(world.bell)
     file = world.files.at(request.path_params["path"])
     if file is None:
@@ -82,7 +84,28 @@ async def download(request: Request) -> Response:
     content = await asyncio.to_thread(world.files.read, file)
     if len(content) > DOWNLOAD_LIMIT:
         raise BadRequestError("file is too big")
+    if fault and fault.after:
+        return _Halved(content, fault, world.bell)
     return Response(content, media_type="application/octet-stream")
+
+
+class _Halved(Response):
+    """Half a file, then a fault, and the rest if that allows."""
+
+    def __init__(self, content: bytes, fault: Fault, bell: Bell) -> None:
+        super().__init__(content, media_type="application/octet-stream")
+        self._half = len(content) // 2
+        self._fault = fault
+        self._bell = bell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body[: self._half], "more_body": True})
+        try:
+            await self._fault.strike(self._bell)
+        except (ApiError, ConnectionDroppedError):
+            await _cut(Request(scope, receive))
+        await send({"type": "http.response.body", "body": self.body[self._half :]})
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -104,7 +127,12 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _hang_up(request: Request, _: Exception) -> Response:
     """Close the connection; the response that is returned reaches nobody."""
+    await _cut(request)
+    return Response()
+
+
+async def _cut(request: Request) -> None:
+    """Whatever is sent after this goes nowhere."""
     request.state.transport.abort()
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    return Response()

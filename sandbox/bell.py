@@ -13,6 +13,10 @@ class Bell:
         self._event = asyncio.Event()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def ring(self) -> None:
         """Let every waiter look again."""
         self._event.set()

@@ -4,6 +4,7 @@ from typing import Any
 from sandbox.chat import Chat, Message
 from sandbox.content import Media
 from sandbox.errors import BadRequestError
+from sandbox.faults import Fault
 from sandbox.parameters import Parameters
 from sandbox.world import Bot, World
 
@@ -12,11 +13,12 @@ Result = dict[str, Any] | list[Any] | bool
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a Bot API method."""
+    """One call of a Bot API method, and the scripted fault that it meets, if any."""
 
     world: World
     bot: Bot
     parameters: Parameters
+    fault: Fault | None = None
 
     def chat(self) -> Chat:
         """The chat the call names. Raises BadRequestError for one that no person has opened with this bot."""

@@ -19,7 +19,8 @@ class Person:
     """One person in one chat; use it in ``async with``, or call `close`.
 
     Messages are Bot API objects as dicts. `chat_id` is also the person's id unless `person_id` says otherwise, as
-    in a group. `bot` picks a bot by id; without, the one that came last. `transport` replaces the network.
+    in a group. `chat_type` makes a new chat a supergroup; without, negative ids are groups. `bot` picks a bot by id;
+    without, the one that came last. `transport` replaces the network.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Person:
         name: str = "Ada",
         *,
         person_id: int | None = None,
+        chat_type: str | None = None,
         bot: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.chat_id = chat_id
         self._who: dict[str, Any] = {"from_id": person_id or chat_id, "from_name": name}
+        self._kind = chat_type
         self._bot: dict[str, Any] = {} if bot is None else {"bot": bot}
         self._client = httpx.AsyncClient(base_url=url, timeout=_REQUEST, transport=transport, trust_env=False)
         self._heard: list[dict[str, Any]] = []
@@ -56,14 +59,19 @@ class Person:
         """Send text; returns the message."""
         return (await self._send([], text=text, reply_to_message_id=reply_to))[0]
 
-    async def photo(self, content: bytes, caption: str | None = None, reply_to: int | None = None) -> dict[str, Any]:
-        """Send a photo; returns the message."""
+    async def photo(
+        self, content: bytes, caption: str | None = None, reply_to: int | None = None, album: str | None = None
+    ) -> dict[str, Any]:
+        """Send a photo; returns the message. `album`, a decimal string, is the album that it joins."""
         parts = [("photo", ("photo.jpg", content))]
-        return (await self._send(parts, caption=caption, reply_to_message_id=reply_to))[0]
+        return (await self._send(parts, caption=caption, reply_to_message_id=reply_to, media_group_id=album))[0]
 
-    async def album(self, contents: list[bytes], caption: str | None = None) -> list[dict[str, Any]]:
-        """Send 2 to 10 photos as one album, the caption on its first; returns the messages."""
-        return await self._send([("photo", ("photo.jpg", content)) for content in contents], caption=caption)
+    async def album(
+        self, contents: list[bytes], caption: str | None = None, captioned: int = 0
+    ) -> list[dict[str, Any]]:
+        """Send 2 to 10 photos as one album, the caption on that photo, counted from 0; returns the messages."""
+        parts = [("photo", ("photo.jpg", content)) for content in contents]
+        return await self._send(parts, caption=caption, captioned=captioned)
 
     async def document(self, content: bytes, filename: str, caption: str | None = None) -> dict[str, Any]:
         """Send a file as it is; returns the message."""
@@ -154,7 +162,8 @@ class Person:
                     self._heard.append(event["message"])
 
     async def _send(self, files: list[tuple[str, tuple[str, bytes]]], **fields: Any) -> list[dict[str, Any]]:
-        data = {key: value for key, value in {**self._who, **self._bot, **fields}.items() if value is not None}
+        fields = {**self._who, **self._bot, "chat_type": self._kind, **fields}
+        data = {key: value for key, value in fields.items() if value is not None}
         response = await self._client.post(f"/client/chats/{self.chat_id}/messages", data=data, files=files)
         return list(_checked(response)["messages"])
 

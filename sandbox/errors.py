@@ -3,6 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
+SUPERSEDED = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
+
 
 class ApiError(Exception):
     """A bot's call failed: the Bot API's error envelope."""

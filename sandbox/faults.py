@@ -6,17 +6,29 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sandbox.bell import Bell
-from sandbox.errors import ApiError, ConnectionDroppedError, PersonError
+from sandbox.errors import SUPERSEDED, ApiError, ConnectionDroppedError, PersonError
 
-DOWNLOAD = "download"
+DOWNLOAD, WEBHOOK, GET_UPDATES = "download", "webhook", "getUpdates"
 ANY = "*"
+_WORDS = {  # What Telegram says where it is not just the name of the code.
+    HTTPStatus.FORBIDDEN: "Forbidden: bot was blocked by the user",
+    HTTPStatus.CONFLICT: SUPERSEDED,
+}
 
 
 class Fault(BaseModel):
-    """One fault. `method` is a Bot API method, ``download`` or ``*``; `times` is how many calls it meets.
+    """One fault. `method` is a Bot API method, ``download``, ``webhook`` or ``*``; `times` is how many calls it meets.
 
     `delay` (seconds) comes first; then the call is answered with `error_code`, or dropped, or goes on as usual.
-    With `after`, the call takes effect before the fault, as when only the answer is lost on its way.
+    With `after`, the call takes effect before the fault, as when only the answer is lost on its way; of a download,
+    half the file arrives before it, and an `error_code` drops the rest. A 429 says a `retry_after` of 1 unless told
+    otherwise.
+
+    ``webhook`` is a call by the sandbox: a dropped one does not reach the bot, or with `after` its answer is lost,
+    and an `error_code` counts as the bot's answer. So such an update is brought again.
+
+    For getUpdates and ``webhook``: `copies` updates come in place of each (1 2 3 1 2 3). For getUpdates: with `again`,
+    the call's offset is overheard, so that what it confirms comes again.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -30,13 +42,19 @@ class Fault(BaseModel):
     delay: Annotated[float, Field(ge=0, le=3600)] = 0
     drop: bool = False
     after: bool = False
+    copies: Annotated[int, Field(ge=1, le=10)] = 1
+    again: bool = False
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
-        if not (self.error_code or self.delay or self.drop):
-            raise ValueError("a fault needs error_code, delay or drop")
+        if not (self.error_code or self.delay or self.drop or self.copies > 1 or self.again):
+            raise ValueError("a fault needs error_code, delay, drop, copies or again")
         if self.error_code and self.drop:
             raise ValueError("error_code and drop exclude each other")
+        if self.copies > 1 and self.method.lower() not in {GET_UPDATES.lower(), WEBHOOK}:
+            raise ValueError("copies is for getUpdates and webhook")
+        if self.again and self.method.lower() != GET_UPDATES.lower():
+            raise ValueError("again is for getUpdates")
         return self
 
     def meets(self, method: str, bot: int) -> bool:
@@ -49,16 +67,17 @@ class Fault(BaseModel):
         if self.drop:
             raise ConnectionDroppedError
         if self.error_code:
-            raise ApiError(self.error_code, self._words(), retry_after=self.retry_after)
+            limited = self.error_code == HTTPStatus.TOO_MANY_REQUESTS
+            pause = 1 if limited and self.retry_after is None else self.retry_after
+            raise ApiError(self.error_code, self._words(self.error_code, pause), retry_after=pause)
 
-    def _words(self) -> str:
+    def _words(self, code: int, pause: int | None) -> str:
         if self.description is not None:
             return self.description
-        if self.error_code == HTTPStatus.TOO_MANY_REQUESTS:
-            return f"Too Many Requests: retry after {self.retry_after or 0}"
-        if self.error_code == HTTPStatus.FORBIDDEN:
-            return "Forbidden: bot was blocked by the user"
-        return next((status.phrase for status in HTTPStatus if status == self.error_code), "Error")
+        if code == HTTPStatus.TOO_MANY_REQUESTS:
+            return f"Too Many Requests: retry after {pause}"
+        status = next((status for status in HTTPStatus if status == code), None)
+        return _WORDS.get(status, status.phrase) if status else "Error"
 
 
 class Faults:
@@ -96,6 +115,8 @@ def _checked(item: Any, methods: frozenset[str]) -> Fault:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "fault"
         raise PersonError(f"{place}: {first['msg']}") from error
-    if fault.method.lower() not in methods | {ANY, DOWNLOAD}:
-        raise PersonError(f"method: there is no method {fault.method!r} here; use its Bot API name, download or *")
+    if fault.method.lower() not in methods | {ANY, DOWNLOAD, WEBHOOK}:
+        raise PersonError(
+            f"method: there is no method {fault.method!r} here; use its Bot API name, download, webhook or *"
+        )
     return fault

@@ -15,6 +15,8 @@ UPDATES = 100  # in one answer of getUpdates
 POLL = 50  # seconds, the longest wait of getUpdates
 UPDATE_LIFE = 24 * 3600  # seconds an update waits for its bot
 CALLBACK_LIFE = 150  # seconds a tap waits for its bot, and for an answer
+CONNECTIONS, DEFAULT_CONNECTIONS = 100, 40  # of a webhook
+WEBHOOK_ANSWER = 60  # seconds that a bot's server may take for an answer
 COMMANDS = 100  # in one list
 COMMAND_DESCRIPTION = 256  # characters
 

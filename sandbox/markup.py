@@ -35,8 +35,14 @@ _PIECE = re.compile(
     r"|(?P<plain>[^<&]+|&)",
 )
 _ATTRIBUTE = re.compile(r"""([\w-]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?""")
+_DOMAINS = "com|org|net|io|dev|app|me|info|edu|gov|de|eu|uk|cn|ru"  # Telegram knows them all.
 _FOUND = (
-    ("url", re.compile(r"\bhttps?://[^\s<>\"]+")),
+    (
+        "url",
+        re.compile(
+            rf"(?<![\w@/.])(?:https?://[^\s<>\"]+|(?:[\w-]+\.)+(?:{_DOMAINS})\b(?:/[^\s<>\"]*)?)", re.IGNORECASE
+        ),
+    ),
     ("bot_command", re.compile(r"(?<![\w/@<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,32})?(?![\w/])")),
     ("mention", re.compile(r"(?<![\w@/])@[A-Za-z0-9_]{4,32}\b")),
     ("hashtag", re.compile(r"(?<![\w#@/])#\w*[^\W\d]\w*")),

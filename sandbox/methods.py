@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from sandbox import sending
+from sandbox import sending, webhook
 from sandbox.call import Call, Result
 from sandbox.content import own_file
-from sandbox.errors import ApiError, BadRequestError
+from sandbox.errors import SUPERSEDED, ApiError, BadRequestError
 from sandbox.files import file_id
 from sandbox.limits import CALLBACK_ANSWER, COMMAND_DESCRIPTION, COMMANDS, DOWNLOAD, POLL, UPDATES
 
-_SUPERSEDED = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
+_TERMINATED = "Conflict: terminated by setWebhook request"
+_WEBHOOK_ACTIVE = (
+    "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
+)
 _COMMAND = re.compile(r"[a-z0-9_]{1,32}")
 
 
@@ -29,37 +32,26 @@ async def get_me(call: Call) -> Result:
 
 async def get_updates(call: Call) -> Result:
     """The oldest updates from `offset` on, as soon as there are any, at the latest after `timeout` seconds."""
+    if call.bot.webhook:
+        raise ApiError(HTTPStatus.CONFLICT, _WEBHOOK_ACTIVE)
     updates = call.bot.updates
     if call.parameters.has("allowed_updates"):
         updates.allow(map(str, call.parameters.listing("allowed_updates")))
-    updates.confirm(call.parameters.integer("offset") or 0)
+    if not (call.fault and call.fault.again):
+        updates.confirm(call.parameters.integer("offset") or 0)
     limit = call.parameters.integer("limit") or UPDATES
     limit = limit if 0 < limit < UPDATES else UPDATES
     turn = updates.take_turn()
     call.world.bell.ring()
     await call.world.bell.until(
-        lambda: updates.turn != turn or len(updates) > 0,
+        lambda: updates.turn != turn or call.bot.webhook or len(updates) > 0,
         min(max(call.parameters.integer("timeout") or 0, 0), POLL),
     )
+    if call.bot.webhook:
+        raise ApiError(HTTPStatus.CONFLICT, _TERMINATED)
     if updates.turn != turn:
-        raise ApiError(HTTPStatus.CONFLICT, _SUPERSEDED)
-    return updates.first(limit)
-
-
-async def delete_webhook(call: Call) -> Result:
-    if call.parameters.flag("drop_pending_updates"):
-        call.bot.updates.clear()
-    return True
-
-
-async def set_webhook(call: Call) -> Result:
-    if call.parameters.text("url"):
-        raise BadRequestError("this sandbox calls no webhooks; the bot must poll with getUpdates")
-    return await delete_webhook(call)
-
-
-async def get_webhook_info(call: Call) -> Result:
-    return {"url": "", "has_custom_certificate": False, "pending_update_count": len(call.bot.updates)}
+        raise ApiError(HTTPStatus.CONFLICT, SUPERSEDED)
+    return updates.first(limit) * (call.fault.copies if call.fault else 1)
 
 
 async def get_file(call: Call) -> Result:
@@ -133,9 +125,9 @@ def _command_key(call: Call) -> tuple[str, str]:
 METHODS: dict[str, Callable[[Call], Awaitable[Result]]] = {
     "getme": get_me,
     "getupdates": get_updates,
-    "deletewebhook": delete_webhook,
-    "setwebhook": set_webhook,
-    "getwebhookinfo": get_webhook_info,
+    "deletewebhook": webhook.delete_webhook,
+    "setwebhook": webhook.set_webhook,
+    "getwebhookinfo": webhook.get_webhook_info,
     "getfile": get_file,
     "getchat": get_chat,
     "answercallbackquery": answer_callback_query,

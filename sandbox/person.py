@@ -3,9 +3,10 @@
 Every request takes an optional `bot` (a bot's id; default: the bot that came last, or the first to come).
 
 - ``POST /client/chats/{chat_id}/messages`` (multipart or JSON): `from_id` (default: `chat_id`), and `text`, or file
-  parts `photo` or `document` (repeated: an album of 2 to 10); optional `caption` (of the first),
-  `reply_to_message_id`, `from_name`, `chat_type` (private for positive chat ids; group or supergroup for negative
-  ones). Answers ``{"messages": [Message...]}``.
+  parts `photo` or `document` (repeated: an album of 2 to 10); optional `caption` (of the first, or of the file that
+  `captioned` counts from 0), `media_group_id` (a decimal string: these files join that album, of which others may
+  come before and after), `reply_to_message_id`, `from_name`, `chat_type` (private for positive chat ids; group or
+  supergroup for negative ones). Answers ``{"messages": [Message...]}``.
 - ``POST /client/chats/{chat_id}/callbacks``: `from_id`, `message_id`, `data`. Answers ``{"callback_query_id"}``.
 - ``GET /client/chats/{chat_id}/messages?after=ID&wait=S``: ``{"messages": [Message...]}``.
 - ``GET /client/chats/{chat_id}/events?after=SEQ&wait=S``: ``{"events": [Event...], "last": SEQ}``, where `last` is the
@@ -44,14 +45,24 @@ async def send(request: Request) -> Response:
     bot = _bot(world, parameters)  # The first bot may have come while the photo was read.
     chat = world.open_chat(bot, _chat_info(world, bot, _chat_id(request), parameters))
     reply_to = _answered(chat, parameters)
-    if len(contents) > 1:
-        group = {"media_group_id": world.new_id()}
-        contents = [content | group for content in contents]
+    group = _group(world, parameters, contents)
     sender = _sender(chat.info, parameters)
-    messages = [chat.post(sender, content, reply_to) for content in contents]
+    messages = [chat.post(sender, content | group, reply_to) for content in contents]
     for message in messages:
         world.deliver(bot, message)
     return JSONResponse({"messages": messages})
+
+
+def _group(world: World, parameters: Parameters, contents: list[Message]) -> Message:
+    """The field that makes messages one album: of the number that is asked for, or a new one where they are several."""
+    wanted = parameters.text("media_group_id")
+    if wanted is None:
+        return {"media_group_id": world.new_id()} if len(contents) > 1 else {}
+    if not (wanted.isascii() and wanted.isdecimal()):
+        raise PersonError("media_group_id must be a decimal number.")
+    if "text" in contents[0]:
+        raise PersonError("An album is made of photos or documents, not of text.")
+    return {"media_group_id": wanted}
 
 
 def _bot(world: World, parameters: Parameters) -> Bot:
@@ -78,8 +89,12 @@ async def _contents(media: Media, parameters: Parameters) -> list[Message]:
     if text is not None:
         return [_spoken("text", text)]
     kind, uploads = ("photo", photos) if photos else ("document", documents)
+    captioned = parameters.integer("captioned") or 0
+    if not 0 <= captioned < len(uploads):
+        raise PersonError(f"captioned is {captioned}; it counts the files from 0, and there are {len(uploads)}.")
     contents = await _uploaded(media, kind, uploads)
-    return [contents[0] | _spoken("caption", parameters.text("caption") or ""), *contents[1:]]
+    contents[captioned] |= _spoken("caption", parameters.text("caption") or "")
+    return contents
 
 
 async def _uploaded(media: Media, kind: str, uploads: list[Upload]) -> list[Message]:

@@ -47,7 +47,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._world.bell.close()
+        self._world.close()
         await super().shutdown(sockets)
 
 

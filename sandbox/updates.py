@@ -28,7 +28,7 @@ class Updates:
         self._next = first_id
         self._clock = clock
         self.waiting: deque[Waiting] = deque()
-        self._allowed: frozenset[str] | None = None
+        self.allowed: frozenset[str] | None = None
         self.turn = 0
 
     def take_turn(self) -> int:
@@ -38,10 +38,10 @@ class Updates:
 
     def allow(self, kinds: Iterable[str]) -> None:
         """Which kinds are kept from now on; none named means all."""
-        self._allowed = frozenset(kinds) or None
+        self.allowed = frozenset(kinds) or None
 
     def put(self, kind: str, body: dict[str, Any]) -> None:
-        if self._allowed is None or kind in self._allowed:
+        if self.allowed is None or kind in self.allowed:
             self.waiting.append(Waiting(self._next, kind, body, self._clock() + _LIFE[kind]))
             self._next += 1
 

@@ -1,5 +1,6 @@
 """Everything the sandbox knows: bots, chats, messages, files. One object, used from one event loop."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,12 +32,28 @@ class Tap:
 
 
 @dataclass
+class Webhook:
+    """Where a bot wants its updates brought. `bringing` is who does so; `error` the last failure: when, and what."""
+
+    url: str
+    secret: str
+    connections: int
+    bringing: asyncio.Task[None] | None = None
+    error: tuple[int, str] | None = None
+
+    def end(self) -> None:
+        if self.bringing:
+            self.bringing.cancel()
+
+
+@dataclass
 class Bot:
     """One bot, known by its id."""
 
     id: int
     updates: Updates
     came: bool = False
+    webhook: Webhook | None = None
     commands: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
     taps: dict[str, Tap] = field(default_factory=dict)
 
@@ -59,6 +76,13 @@ class World:
         self._bots: dict[int, Bot] = {}
         self._chats: dict[tuple[int, int], Chat] = {}
         self._latest = NOBODY
+
+    def close(self) -> None:
+        """End every wait and every webhook, now and from now on."""
+        self.bell.close()
+        for bot in self._bots.values():
+            if bot.webhook:
+                bot.webhook.end()
 
     def caller(self, token: str, method: str) -> Bot:
         """The bot that calls. It comes with its first call, and again with each getMe, as after a restart."""

@@ -54,6 +54,48 @@ async def test_faults_come_in_order_and_any_method_counts(client: httpx.AsyncCli
     assert (await say(client))["ok"]
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (401, "Unauthorized"),
+        (409, "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"),
+        (429, "Too Many Requests: retry after 1"),
+        (500, "Internal Server Error"),
+        (599, "Error"),
+    ],
+)
+async def test_a_fault_speaks_as_telegram_does(client: httpx.AsyncClient, code: int, words: str) -> None:
+    """An error code without a description has Telegram's words, and a 429 always a time to wait."""
+    await script(client, {"method": "getUpdates", "error_code": code})
+    answer = (await client.get(f"/bot{TOKEN}/getUpdates")).json()
+    assert answer["description"] == words
+    assert answer.get("parameters") == ({"retry_after": 1} if code == 429 else None)
+
+
+async def fetched(client: httpx.AsyncClient, **parameters: Any) -> list[int]:
+    """The message ids that getUpdates brings."""
+    updates = (await client.get(f"/bot{TOKEN}/getUpdates", params=parameters)).json()["result"]
+    return [update["message"]["message_id"] for update in updates]
+
+
+async def test_updates_can_come_several_times_at_once(client: httpx.AsyncClient) -> None:
+    """With copies, an answer of getUpdates holds all its updates so many times, in order."""
+    await client.post(f"/client/chats/{ADA}/messages", json={"text": "ho"})
+    await script(client, {"method": "getUpdates", "copies": 3})
+    thrice = await fetched(client)
+    once = await fetched(client)
+    assert (len(once), thrice) == (2, once * 3)
+
+
+async def test_confirmed_updates_can_come_again(client: httpx.AsyncClient) -> None:
+    """With again, an offset confirms nothing, so that what was taken comes once more; the next one does."""
+    update = (await client.get(f"/bot{TOKEN}/getUpdates")).json()["result"][0]
+    await script(client, {"method": "getUpdates", "again": True})
+    confirming = {"offset": update["update_id"] + 1}
+    assert await fetched(client, **confirming) == [update["message"]["message_id"]]
+    assert await fetched(client, **confirming) == []
+
+
 async def test_a_delay_only_delays(client: httpx.AsyncClient) -> None:
     """A fault with nothing but a delay lets the call succeed in the end."""
     await script(client, {"method": "sendMessage", "delay": 0.01})
@@ -101,10 +143,13 @@ async def test_faults_can_be_seen_and_taken_back(client: httpx.AsyncClient, meth
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ({"method": "sendMessage"}, "a fault needs error_code, delay or drop"),
+        ({"method": "sendMessage"}, "a fault needs error_code, delay, drop"),
         ({"method": "sendMesage", "drop": True}, "there is no method 'sendMesage' here"),
         ({"method": "getMe", "drop": True, "error_code": 500}, "exclude each other"),
         ({"method": "getMe", "error_code": 200}, "error_code: "),
+        ({"method": "getMe", "copies": 3}, "copies is for getUpdates and webhook"),
+        ({"method": "getUpdates", "copies": 11}, "copies: "),
+        ({"method": "webhook", "again": True}, "again is for getUpdates"),
         ({"method": "getMe", "drop": True, "often": 3}, "often: "),
         ("sendMessage", "fault: "),
     ],

@@ -67,11 +67,46 @@ async def test_an_album_is_several_updates_of_one_group(client: httpx.AsyncClien
     assert messages[0]["media_group_id"].isdecimal()
 
 
+async def test_an_album_can_come_in_pieces(client: httpx.AsyncClient, ada: Person) -> None:
+    """Single photos join one album by its number, in any order, among others, with the caption on any of them."""
+    await ada.photo(picture("red"), album="77")
+    await ada.photo(picture("green"), "alone")
+    await ada.say("in between")
+    await ada.photo(picture("blue"), "sky", album="77")
+    whole = await ada.album([picture(shade) for shade in ("cyan", "pink", "gold")], "sea", captioned=2)
+    messages = [update["message"] for update in await bot(client, "getUpdates")]
+    joined = [message for message in messages if message.get("media_group_id") == "77"]
+    assert [message.get("caption") for message in joined] == [None, "sky"]
+    assert [message.get("caption") for message in whole] == [None, None, "sea"]
+    assert whole[0]["media_group_id"] != "77"
+
+
 async def test_a_single_photo_is_no_album(ada: Person) -> None:
     """One photo has no group, and its caption's hashtags are marked."""
     sent = await ada.photo(picture(), "#cat")
     assert "media_group_id" not in sent
     assert sent["caption_entities"][0]["type"] == "hashtag"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("look at https://a.example/b?c=1 now", [("url", 8, 23)]),
+        ("see daisies.com/list", [("url", 4, 16)]),
+        ("photo.jpg v1.2 e.g. this", []),
+        (
+            "\N{BLOSSOM} #daisy for @gardener /label@bot1",
+            [("hashtag", 3, 6), ("mention", 14, 9), ("bot_command", 24, 11)],
+        ),
+        ("mail ada@example.com", []),
+    ],
+)
+async def test_links_and_tags_are_marked(ada: Person, text: str, found: list[tuple[str, int, int]]) -> None:
+    """Links, hashtags, mentions and commands are entities of text and of captions, counted in UTF-16."""
+    said = await ada.say(text)
+    shown = await ada.photo(picture(), text)
+    for entities in (said.get("entities", []), shown.get("caption_entities", [])):
+        assert [(entity["type"], entity["offset"], entity["length"]) for entity in entities] == found
 
 
 async def test_a_person_can_reply(ada: Person) -> None:
@@ -92,9 +127,11 @@ async def test_groups_have_negative_ids_and_several_people(
     assert (await client.post(chat, json=first)).json()["messages"][0]["chat"]["type"] == "supergroup"
     async with Person(URL, GROUP, "Bo", person_id=1002, transport=transport) as bo:
         said = await bo.say("hello")
+    async with Person(URL, GROUP - 1, "Cy", person_id=1003, chat_type="supergroup", transport=transport) as cy:
+        assert (await cy.say("alone"))["chat"]["type"] == "supergroup"
     assert (said["chat"]["type"], said["from"]["first_name"]) == ("supergroup", "Bo")
     updates = await bot(client, "getUpdates")
-    assert [update["message"]["from"]["id"] for update in updates] == [ADA, 1002]
+    assert [update["message"]["from"]["id"] for update in updates] == [ADA, 1002, 1003]
     assert (await client.post(chat, json={"text": "who?"})).json() == {
         "error": "Say who speaks in the group: from_id is missing."
     }
@@ -112,6 +149,8 @@ async def test_groups_have_negative_ids_and_several_people(
         ({"text": "x", "bot": 0}, "bot is a bot's id"),
         ({"text": "x", "from_id": -1}, "from_id must be a positive number"),
         ({"text": "x", "reply_to_message_id": 7}, "no message 7"),
+        ({"text": "x", "media_group_id": "album"}, "must be a decimal number"),
+        ({"text": "x", "media_group_id": "1"}, "not of text"),
     ],
 )
 async def test_wrong_messages_are_explained(client: httpx.AsyncClient, body: dict[str, Any], reason: str) -> None:
@@ -126,6 +165,8 @@ async def test_wrong_photos_albums_and_bodies_are_explained(client: httpx.AsyncC
     """A photo that is none, too large an album, a broken body and a wrong chat id are refused in words."""
     with pytest.raises(RefusedError, match="IMAGE_PROCESS_FAILED"):
         await ada.photo(b"not a photo")
+    with pytest.raises(RefusedError, match="there are 2"):
+        await ada.album([picture()] * 2, "cat", captioned=2)
     with pytest.raises(RefusedError, match="at most 10"):
         await ada.album([picture()] * 11)
     kind = {"content-type": "application/json"}

@@ -4,6 +4,7 @@ import io
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -170,18 +171,64 @@ async def test_a_bot_goes_on_after_a_dropped_poll(sandbox: Sandbox, ada: Person)
         assert (await client.get("/client/faults")).json() == {"faults": []}
 
 
+async def test_hung_downloads_block_nobody(sandbox: Sandbox, ada: Person) -> None:
+    """While 20 downloads hang for an hour, other calls are answered, and the sandbox still stops at once."""
+    file = await ada.document(b"content", "a.txt")
+    async with httpx.AsyncClient(base_url=sandbox.url, timeout=None) as client:  # noqa: S113  That is the point.
+        await client.post("/client/faults", json={"method": "download", "times": 20, "delay": 3600})
+        query = {"file_id": file["document"]["file_id"]}
+        path = (await client.get(f"/bot{TOKEN}/getFile", params=query)).json()["result"]["file_path"]
+        address = f"/file/bot{TOKEN}/{path}"
+        hung = [asyncio.create_task(client.get(address)) for _ in range(20)]
+        while (await client.get("/client/faults")).json()["faults"]:
+            pass
+        assert (await client.get(address)).content == b"content"
+        await ada.say("still there?")
+        assert not any(task.done() for task in hung)
+        for task in hung[10:]:
+            task.cancel()  # Whoever gave up does not matter either.
+        await asyncio.wait(hung[10:])
+        assert len((await client.get(f"/bot{TOKEN}/getUpdates")).json()["result"]) == 2
+        for task in hung:
+            task.cancel()
+
+
+async def test_a_download_breaks_off_half_way(sandbox: Sandbox, ada: Person) -> None:
+    """A fault after the call leaves a bot with half a file and a broken connection, or the rest late."""
+    file = await ada.document(b"0123456789", "a.txt")
+    half: dict[str, Any] = {"method": "download", "after": True}
+    async with httpx.AsyncClient(base_url=sandbox.url) as client:
+        faults = [half | {"drop": True}, half | {"error_code": 500}, half | {"delay": 0.01}]
+        await client.post("/client/faults", json=faults)
+        query = {"file_id": file["document"]["file_id"]}
+        path = (await client.get(f"/bot{TOKEN}/getFile", params=query)).json()["result"]["file_path"]
+        for _ in range(2):
+            with pytest.raises(httpx.TransportError):
+                await client.get(f"/file/bot{TOKEN}/{path}")
+        assert (await client.get(f"/file/bot{TOKEN}/{path}")).content == b"0123456789"
+
+
 async def test_it_stops_at_once_with_polls_open() -> None:
-    """The sandbox ends although a long poll, a waiting person and a delayed call are still open."""
+    """The sandbox ends although a long poll, a waiting person, a delayed call and a hung download are still open."""
     async with httpx.AsyncClient() as client, asyncio.timeout(5):
         async with running() as sandbox:
             await client.post(f"{sandbox.url}/client/faults", json={"method": "getMe", "delay": 60})
+            file = {"document": ("a.txt", b"content")}
+            chat = f"{sandbox.url}/client/chats/{ADA}/messages"
+            sent = (await client.post(chat, files=file, data={"bot": 1})).json()["messages"][0]
+            other = f"1:{'A' * 35}"
+            query = {"file_id": sent["document"]["file_id"]}
+            found = (await client.get(f"{sandbox.url}/bot{other}/getFile", params=query)).json()["result"]
+            await client.post(f"{sandbox.url}/client/faults", json={"method": "download", "delay": 3600})
             waiting = [
                 asyncio.create_task(client.get(f"{sandbox.url}/bot{TOKEN}/getUpdates?timeout=50")),
                 asyncio.create_task(client.get(f"{sandbox.url}/client/chats/{ADA}/events?wait=50")),
                 asyncio.create_task(client.get(f"{sandbox.url}/bot{TOKEN}/getMe")),
             ]
+            hung = asyncio.create_task(client.get(f"{sandbox.url}/file/bot{other}/{found['file_path']}"))
             await asyncio.sleep(0.2)
         answers = [(await task).json() for task in waiting]
+        assert (await hung).content == b"content"
     assert answers[0] == {"ok": True, "result": []}
     assert answers[1] == {"events": [], "last": 0}
 
