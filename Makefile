@@ -41,6 +41,7 @@ lock:
 	$(LOCK) --extra cpu --extra dev -c requirements/bench.txt -o requirements/dev.txt
 	$(LOCK) --extra cpu --extra build -c requirements/bench.txt -o requirements/cpu.txt
 	$(LOCK) --extra gpu --extra build -c requirements/bench.txt -o requirements/gpu.txt
+	$(LOCK) --extra heic --extra build -c requirements/bench.txt -o requirements/heic.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,64 +1,113 @@
 """Photos that come without a class: what the served version sees in them."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 
+import numpy as np
 from telegram import Message
 
-from bot import buttons, replies
-from bot.attachments import Attachment, Subjects, attachment, fetch
+from bot import replies
+from bot.access import by
+from bot.delivery import Delivery
+from bot.intake import Intake
+from bot.keys import message_key
+from bot.labelling import Saying, Subject, question
 from bot.predictor import NoModelYetError, Prediction, Predictor
-from bot.replies import Refused
+from bot.receiving import Receiver
+from bot.worker import Later
 from storage.errors import RetrainbotError
 from storage.photos import Photos
 from storage.settings import Serving
 
 
 class Answers:
-    def __init__(self, predictor: Predictor, photos: Photos, subjects: Subjects, serving: Serving) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        photos: Photos,
+        receiver: Receiver,
+        intake: Intake,
+        delivery: Delivery,
+        serving: Serving,
+    ) -> None:
         self._predictor = predictor
         self._photos = photos
-        self._subjects = subjects
+        self._receiver = receiver
+        self._intake = intake
+        self._delivery = delivery
         self._serving = serving
+        self._looking: dict[str, asyncio.Task[Prediction | None]] = {}
+
+    def begin(self, message: Message) -> None:
+        """Receive the photo of this message, and look at it, beside everything else."""
+        key = message_key(message)
+        if key not in self._looking:
+            task = asyncio.create_task(self._look(message), name=f"look {key}")
+            self._looking[key] = task
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def close(self) -> None:
+        for task in self._looking.values():
+            task.cancel()
 
     async def photo(self, message: Message) -> None:
-        """The likeliest classes, with a button for each. Raises ImageError or ModelError."""
-        photo = attachment(message)
-        if photo is None:
-            return
-        try:
-            prediction = await self._predict(message, photo)
-        except NoModelYetError:
-            sent = await message.reply_text(replies.NOTHING_LEARNED)
+        """The likeliest classes, with a button for each. Raises ModelError, and Later as the receiver does."""
+        arrived = await self._receiver.get(message)
+        if arrived.photo:
+            subject = Subject([arrived.photo], by(message.from_user), message_key(message))
+            await self._intake.say(message, await self._about(subject), [arrived.photo])
         else:
-            sent = await self._reply(message, prediction)
-        self._subjects.remember(sent, photo)
+            self._looking.pop(message_key(message), None)
+            await self._delivery.reply(message, replies.wrong(arrived.refused or ""))
 
-    async def album(self, messages: list[Message]) -> None:
-        """One reply with a line for each photo."""
-        places = enumerate(messages, start=1)
+    async def album(self, subject: Subject) -> Saying:
+        """A line for each photo, and a button for each of the classes that all of them may be in."""
         try:
-            predictions = await asyncio.gather(*(self._try(place, message) for place, message in places))
+            predictions = await asyncio.gather(*map(self._try, subject.photos))
         except NoModelYetError:
-            await messages[0].reply_text(replies.NOTHING_LEARNED)
-        else:
-            await messages[0].reply_text(replies.album_answer(predictions, self._serving.sure_above))
+            return Saying(replies.NOTHING_LEARNED)
+        text = replies.album_answer(predictions, subject.refused, self._serving.sure_above)
+        seen = [prediction for prediction in predictions if isinstance(prediction, Prediction)]
+        return question(subject, text, await self._classes(seen))
 
-    async def _try(self, place: int, message: Message) -> Prediction | Refused:
-        photo = attachment(message)
+    async def _about(self, subject: Subject) -> Saying:
         try:
-            return await self._predict(message, photo) if photo else Refused(place, replies.LOST_PHOTO)
+            prediction = await self._seen_or_predicted(subject)
+        except NoModelYetError:
+            return Saying(replies.NOTHING_LEARNED)
+        text = replies.answer(prediction, self._serving.top_k, self._serving.sure_above)
+        return question(subject, text, await self._classes([prediction]))
+
+    async def _look(self, message: Message) -> Prediction | None:
+        arrived = await self._receiver.begin(message)
+        return await self._predict(arrived.photo) if arrived.photo else None
+
+    async def _seen_or_predicted(self, subject: Subject) -> Prediction:
+        looking = self._looking.pop(subject.key, None)
+        with suppress(Later):  # It came at a second try, which nobody has looked at yet.
+            prediction = await looking if looking else None
+            if prediction:
+                return prediction
+        return await self._predict(subject.photos[0])
+
+    async def _try(self, photo: str) -> Prediction | str:
+        try:
+            return await self._predict(photo)
         except NoModelYetError:
             raise
         except RetrainbotError as error:
-            return Refused(place, str(error))
+            return str(error)
 
-    async def _predict(self, message: Message, photo: Attachment) -> Prediction:
-        return await self._predictor.predict(await fetch(message.get_bot(), photo))
+    async def _predict(self, photo: str) -> Prediction:
+        return await self._predictor.predict(await asyncio.to_thread(self._photos.content, photo))
 
-    async def _reply(self, message: Message, prediction: Prediction) -> Message:
-        top_k = self._serving.top_k
-        ids = await asyncio.to_thread(self._photos.class_ids)
-        return await message.reply_text(
-            replies.answer(prediction, top_k, self._serving.sure_above),
-            reply_markup=buttons.label_keyboard([name for name, _ in prediction.ranked()[:top_k]], ids),
-        )
+    async def _classes(self, predictions: Sequence[Prediction]) -> list[str]:
+        """The classes that are likeliest over all photos and still exist, most likely first."""
+        if not predictions:
+            return []
+        existing = await asyncio.to_thread(self._photos.class_ids)
+        newest = max(prediction.version for prediction in predictions)
+        alike = [prediction for prediction in predictions if prediction.version == newest]
+        mean = Prediction(newest, alike[0].classes, np.mean([one.probabilities for one in alike], axis=0))
+        return [name for name, _ in mean.ranked()[: self._serving.top_k] if name in existing]

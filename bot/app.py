@@ -1,8 +1,10 @@
 """The application: which handler takes which update, and what becomes of errors."""
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import structlog
@@ -12,6 +14,7 @@ from telegram.error import BadRequest, TelegramError
 from telegram.ext import (
     Application,
     BaseHandler,
+    CallbackContext,
     CallbackQueryHandler,
     CommandHandler,
     ContextTypes,
@@ -20,100 +23,208 @@ from telegram.ext import (
     filters,
 )
 
-from bot import buttons, replies
-from bot.access import Strangers
-from bot.albums import QUIET_SECONDS, Albums
+from bot import replies
+from bot.access import Access
+from bot.albums import Albums
 from bot.answers import Answers
-from bot.attachments import Subjects
+from bot.buttons import USED, Buttons
 from bot.commands import Commands
+from bot.corrections import Corrections
+from bot.delivery import Delivery
 from bot.intake import Intake
+from bot.keys import tap_key
+from bot.labelling import Labelling
 from bot.limits import Limits
+from bot.people import PeopleCommands
 from bot.predictor import Predictor
+from bot.receiving import Receiver, attachment
 from bot.stores import Stores
-from storage.errors import RetrainbotError
+from bot.subjects import Subjects
+from bot.worker import Later
+from storage.errors import DatabaseError, RetrainbotError
+from storage.received import Received
 from storage.settings import Settings
 
-AT_ONCE = 256  # Updates worked on at the same time.
 CONNECTIONS = 64  # Calls to Telegram at the same time; the others wait for as long as the last number says.
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, POOL_SECONDS = 10.0, 30.0, 30.0, 60.0
 
 Handler: TypeAlias = BaseHandler[Update, ContextTypes.DEFAULT_TYPE, None]
 Handle: TypeAlias = Callable[[Update, ContextTypes.DEFAULT_TYPE], Coroutine[Any, Any, None]]
 App: TypeAlias = Application[Any, Any, Any, Any, Any, Any]
+Tap: TypeAlias = Callable[[CallbackQuery, Mapping[str, Any], int], Awaitable[str | None]]
 log = structlog.get_logger()
 os.environ.setdefault("PTB_TIMEDELTA", "true")  # Periods as the library's next version has them; else it warns.
 
 
-def build(settings: Settings, stores: Stores, predictor: Predictor, *, album_quiet: float = QUIET_SECONDS) -> App:
-    """The application with its handlers, not yet connected. Raises SettingsError where there is no token."""
-    token = settings.telegram.need_token()
-    application: App = (
+def build(settings: Settings) -> App:
+    """The application, not yet connected. Raises SettingsError where there is no token.
+
+    Updates do not come through it, but out of the inbox: see Desk.
+    """
+    return (
         Application.builder()
-        .token(token)
+        .token(settings.telegram.need_token())
         .base_url(f"{settings.telegram.base_url}/bot")
         .base_file_url(f"{settings.telegram.base_url}/file/bot")
         .defaults(_defaults())
         .rate_limiter(Limits())
-        .updater(None)  # See polling.
-        .concurrent_updates(AT_ONCE)
+        .updater(None)
         .job_queue(None)
         .connection_pool_size(CONNECTIONS)
         .pool_timeout(POOL_SECONDS)
         .connect_timeout(CONNECT_SECONDS)
         .read_timeout(READ_SECONDS)
         .write_timeout(WRITE_SECONDS)
-        .get_updates_connect_timeout(CONNECT_SECONDS)
         .build()
     )
-    application.add_handlers(_handlers(settings, stores, predictor, album_quiet))
-    application.add_error_handler(_tell)
-    return application
 
 
-def _handlers(settings: Settings, stores: Stores, predictor: Predictor, album_quiet: float) -> list[Handler]:
-    """What is done with an update: the first handler that matches takes it."""
-    subjects = Subjects()
-    commands = Commands(settings, stores, predictor)
-    intake = Intake(stores.photos, subjects, predictor.decoders)
-    answers = Answers(predictor, stores.photos, subjects, settings.serving)
-    albums = Albums(intake, answers, album_quiet)
-    picture = filters.PHOTO | (filters.Document.ALL & ~filters.ANIMATION)
-    return [
-        # Anybody may ask how to be let in. Strangers get no further than that.
-        CommandHandler(["start", "help"], _message(commands.help)),
-        Strangers(settings.telegram.users),
-        # Commands come before words, because a reply to a photo may be a command too.
-        CommandHandler("train", _message(commands.train)),
-        CommandHandler("status", _message(commands.status)),
-        CommandHandler("classes", _message(commands.classes)),
-        CommandHandler("gpu", _message(commands.gpu)),
-        # Albums come before single photos, and captioned photos before those that ask.
-        MessageHandler(picture & _InAlbum(), _message(albums.photo)),
-        MessageHandler(picture & filters.CAPTION, _message(intake.captioned)),
-        MessageHandler(picture, _message(answers.photo)),
-        # Words mean something only in reply to a photo, or to our answer about one.
-        MessageHandler(filters.TEXT & filters.REPLY & ~filters.COMMAND, _message(intake.named)),
-        # Buttons; the last pattern catches those of older versions.
-        CallbackQueryHandler(_tap(intake.label_tapped), buttons.LABEL),
-        CallbackQueryHandler(_tap(intake.undo_tapped), buttons.UNDO),
-        CallbackQueryHandler(_stale),
-        # Whatever is left is not for us in a group, and gets a hint in private.
-        MessageHandler(filters.ChatType.PRIVATE, _message(commands.hint)),
-    ]
+class Desk:
+    """Where updates out of the inbox are worked. `decoders` are the threads that photos are checked in."""
+
+    def __init__(
+        self, application: App, settings: Settings, stores: Stores, predictor: Predictor, decoders: Executor
+    ) -> None:
+        bot, intake = application.bot, settings.intake
+        received = Received(stores.database, bot.id)
+        self._application = application
+        self._buttons = Buttons(stores.offers)
+        self._access = Access(stores.people, self._buttons)
+        self._delivery = Delivery(timedelta(minutes=intake.late_minutes))
+        self._receiver = Receiver(bot, stores.photos, received, stores.quarantine, decoders, intake.photos_a_day)
+        subjects = Subjects(self._receiver, received)
+        labelling = Labelling(stores.photos, self._buttons)
+        self._intake = Intake(self._receiver, received, subjects, labelling, self._delivery)
+        self._answers = Answers(
+            predictor, stores.photos, self._receiver, self._intake, self._delivery, settings.serving
+        )
+        self._albums = Albums(self._receiver, received, labelling, self._answers, self._delivery)
+        self._corrections = Corrections(stores.photos, stores.history, subjects, self._buttons, self._delivery)
+        self._commands = Commands(settings, stores, predictor, self._access, self._delivery)
+        self._people = PeopleCommands(stores.people, stores.history, self._buttons, self._delivery)
+        self._taps: dict[str, Tap] = {
+            "label": self._intake.tapped,
+            "undo": self._corrections.undo_tapped,
+            "delete": self._corrections.confirmed,
+            "withdraw": self._corrections.confirmed,
+            "people": self._people.tapped,
+        }
+        self._handlers = self._table()
+
+    def _table(self) -> list[Handler]:
+        """What is done with an update: the first handler that matches takes it. Albums do not come here."""
+        picture = filters.PHOTO | (filters.Document.ALL & ~filters.ANIMATION)
+        commands: dict[str, Callable[[Message], Awaitable[None]]] = {
+            "start": self._commands.help,
+            "help": self._commands.help,
+            "train": self._commands.train,
+            "status": self._commands.status,
+            "classes": self._commands.classes,
+            "gpu": self._commands.gpu,
+            "people": self._people.people,
+            "label": self._intake.label,
+            "undo": self._corrections.undo,
+            "rename": self._corrections.rename,
+            "merge": self._corrections.merge,
+            "delete": self._corrections.delete,
+            "withdraw": self._corrections.withdraw,
+        }
+        return [
+            # Commands come before words, because a reply to a photo may be a command too.
+            *(CommandHandler(name, _message(work)) for name, work in commands.items()),
+            # Captioned photos come before those that ask.
+            MessageHandler(picture & filters.CAPTION, _message(self._intake.captioned)),
+            MessageHandler(picture, _message(self._answers.photo)),
+            # Words mean something only in reply to a photo, or to our message about one.
+            MessageHandler(filters.TEXT & filters.REPLY & ~filters.COMMAND, _message(self._intake.named)),
+            CallbackQueryHandler(self._tapped),
+            # Whatever is left is not for us in a group, and gets a hint in private.
+            MessageHandler(filters.ChatType.PRIVATE, _message(self._commands.hint)),
+        ]
+
+    async def handle(self, updates: Sequence[Update]) -> None:
+        """Work an update, or those of an album. Raises Later, DatabaseError and Telegram's errors: work it again."""
+        try:
+            await self._work(updates)
+        except (Later, DatabaseError, TelegramError):
+            raise
+        except ChildProcessError as error:
+            raise Later("no photo can be decoded at the moment") from error
+        except Exception as error:  # noqa: BLE001  Whatever it is, the person hears of it.
+            await self._tell(updates[0], error)
+
+    async def ahead(self, update: Update) -> None:
+        """Begin to fetch the photo of an update that will be worked soon."""
+        message = update.message
+        if message is None or not attachment(message) or not await self._access.allows(update):
+            return
+        if message.caption or message.media_group_id:
+            self._receiver.begin(message)
+        else:
+            self._answers.begin(message)
+
+    def close(self) -> None:
+        """Let go of the photos that are being fetched."""
+        self._receiver.close()
+        self._answers.close()
+
+    async def give_up(self, update: Update) -> None:
+        """Say that something could not be done at all."""
+        if update.message:
+            await self._delivery.reply(update.message, replies.GIVEN_UP)
+
+    async def _work(self, updates: Sequence[Update]) -> None:
+        update = updates[0]
+        refusal = await self._access.refusal(updates)
+        if refusal:
+            await self._refuse(update, refusal.words)
+            return
+        if update.message and update.message.media_group_id:
+            await self._albums.whole([update.message for update in updates if update.message])
+            return
+        for handler in self._handlers:
+            check = handler.check_update(update)
+            if check is not None and check is not False:
+                context: Any = CallbackContext.from_update(update, self._application)
+                await handler.handle_update(update, self._application, check, context)
+                return
+
+    async def _tapped(self, update: Update, _context: ContextTypes.DEFAULT_TYPE) -> None:
+        """A button. Telegram waits for an answer to every tap."""
+        query = update.callback_query
+        if query is None:
+            return
+        key = tap_key(query)
+        tap = await self._buttons.read(query, key)
+        if isinstance(tap, str):
+            await _answer(query, tap, alert=True)
+            return
+        # Should this end here, the tap is worked again under the same key, which counts as the same use.
+        if not await self._buttons.use(tap, key):
+            await _answer(query, USED, alert=True)
+            return
+        await _answer(query, await self._taps[tap.offer.what](query, tap.offer.content, tap.choice))
+
+    async def _tell(self, update: Update, error: Exception) -> None:
+        """Tell the person in words; what nobody expected is logged too."""
+        if isinstance(error, RetrainbotError):
+            log.info("told", error=type(error).__name__, message=str(error))
+        else:
+            log.error("unexpected", exc_info=error)
+        await self._refuse(update, replies.error(error))
+
+    async def _refuse(self, update: Update, words: str) -> None:
+        """Say in plain words that nothing is done, if there is anything to say."""
+        if update.callback_query:
+            shown = words[: CallbackQueryLimit.ANSWER_CALLBACK_QUERY_TEXT_LENGTH]
+            await _answer(update.callback_query, shown, alert=True)
+        elif update.message and words:
+            await self._delivery.reply(update.message, replies.wrong(words))
 
 
-class _InAlbum(filters.MessageFilter):
-    def filter(self, message: Message) -> bool:
-        return message.media_group_id is not None
-
-
-def _defaults() -> Defaults:
-    return Defaults(
-        parse_mode=ParseMode.HTML,
-        do_quote=True,
-        allow_sending_without_reply=True,
-        link_preview_options=LinkPreviewOptions(is_disabled=True),
-    )
+async def _answer(query: CallbackQuery, words: str | None, *, alert: bool = False) -> None:
+    with suppress(BadRequest):  # A tap that waited too long cannot be answered, and need not be.
+        await query.answer(words, show_alert=alert)
 
 
 def _message(work: Callable[[Message], Awaitable[None]]) -> Handle:
@@ -124,42 +235,10 @@ def _message(work: Callable[[Message], Awaitable[None]]) -> Handle:
     return handle
 
 
-def _tap(work: Callable[[CallbackQuery, str], Awaitable[str | None]]) -> Handle:
-    """For a button: `work` gets what its pattern caught. Telegram waits for an answer to every tap.
-
-    What `work` returns, if anything, is shown in the little window that a tap opens.
-    """
-
-    async def handle(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
-        if update.callback_query and context.match:
-            words = await work(update.callback_query, context.match[1])
-            with suppress(BadRequest):  # A tap that waited too long cannot be answered, and need not be.
-                await update.callback_query.answer(words)
-
-    return handle
-
-
-async def _stale(update: Update, _context: ContextTypes.DEFAULT_TYPE) -> None:
-    if update.callback_query:
-        await update.callback_query.answer(replies.STALE_BUTTON, show_alert=True)
-
-
-async def _tell(update: object, context: ContextTypes.DEFAULT_TYPE) -> None:
-    """Tell the person in words; what nobody expected is logged too."""
-    error = context.error
-    if isinstance(error, RetrainbotError):
-        log.info("told", error=type(error).__name__, message=str(error))
-    else:
-        log.error("unexpected", exc_info=error)
-    words = replies.error(error)
-    if not isinstance(update, Update):
-        return
-    try:
-        if update.callback_query:
-            await update.callback_query.answer(
-                words[: CallbackQueryLimit.ANSWER_CALLBACK_QUERY_TEXT_LENGTH], show_alert=True
-            )
-        elif update.message:
-            await update.message.reply_text(replies.wrong(words))
-    except TelegramError as unsaid:
-        log.warning("not told", reason=str(unsaid))
+def _defaults() -> Defaults:
+    return Defaults(
+        parse_mode=ParseMode.HTML,
+        do_quote=True,
+        allow_sending_without_reply=True,
+        link_preview_options=LinkPreviewOptions(is_disabled=True),
+    )

@@ -2,14 +2,16 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from typing import get_args
 
 from telegram import Message
+from telegram.constants import MessageEntityType
 
 from bot import replies, reports
-from bot.access import allowed, by
+from bot.access import Access, by, may, refused
+from bot.delivery import Delivery
 from bot.markup import pages
 from bot.predictor import Predictor
 from bot.reports import Status
@@ -20,53 +22,69 @@ from storage.models import Served
 from storage.runs import RunOptions
 from storage.settings import Settings
 
+LINKS = {MessageEntityType.URL, MessageEntityType.TEXT_LINK}
 MODES: tuple[str, ...] = get_args(RunOptions.model_fields["mode"].annotation)
 
 
 class Commands:
     def __init__(
-        self, settings: Settings, stores: Stores, predictor: Predictor, clock: Callable[[], datetime] = now
+        self,
+        settings: Settings,
+        stores: Stores,
+        predictor: Predictor,
+        access: Access,
+        delivery: Delivery,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._settings = settings
         self._stores = stores
         self._predictor = predictor
+        self._access = access
+        self._delivery = delivery
         self._clock = clock
-        self._users: Collection[int] = settings.telegram.users
 
     async def help(self, message: Message) -> None:
-        user = message.from_user
-        if user:
-            await message.reply_text(replies.greeting(user.id, allowed=allowed(user, self._users)))
+        user, role = message.from_user, await self._access.role(message.from_user)
+        if user is None:
+            return
+        if role is None:
+            text = replies.stranger(refused(user.id, role, "ask"))
+        else:
+            allowed = {name: text for name, text in replies.COMMANDS.items() if may(role, name)}
+            text = replies.greeting(user.id, allowed)
+        await self._delivery.reply(message, text)
 
     async def hint(self, message: Message) -> None:
         """What nothing else made sense of."""
-        await message.reply_text(replies.HINT)
+        linked = {entity.type for entity in (*message.entities, *message.caption_entities)} & LINKS
+        text = replies.LINK if linked else replies.HINT if message.text else replies.NO_PHOTO
+        await self._delivery.reply(message, text)
 
     async def train(self, message: Message) -> None:
         """Put a run into the queue, or follow the one that is there; the message is edited as it goes on."""
         words = (message.text or "").split()[1:]
         mode = words[0].lower() if words else None
         if mode is not None and mode not in MODES:
-            await message.reply_text(reports.unknown_mode(mode, MODES))
+            await self._delivery.reply(message, reports.unknown_mode(mode, MODES))
         else:
             await self._follow(message, RunOptions.from_settings(self._settings.training, mode=mode))
 
     async def _follow(self, message: Message, options: RunOptions) -> None:
         run, new = await asyncio.to_thread(self._stores.runs.enqueue, options, by(message.from_user))
-        sent = await message.reply_text(reports.run(run) if new else reports.already(run))
+        sent = await self._delivery.reply(message, reports.run(run) if new else reports.already(run))
         await asyncio.to_thread(self._stores.follows.add, run.id, sent.chat_id, sent.message_id)
 
     async def status(self, message: Message) -> None:
-        await message.reply_text(reports.status(await asyncio.to_thread(self._status)))
+        await self._delivery.reply(message, reports.status(await asyncio.to_thread(self._status)))
 
     async def classes(self, message: Message) -> None:
         counts = await asyncio.to_thread(self._stores.photos.classes)
         for page in pages(reports.classes(counts)):
-            await message.reply_text(page)
+            await self._delivery.reply(message, page)
 
     async def gpu(self, message: Message) -> None:
         seen = await asyncio.to_thread(self._stores.gpus.read)
-        await message.reply_text(reports.gpu(seen, self._clock()))
+        await self._delivery.reply(message, reports.gpu(seen, self._clock()))
 
     def _status(self) -> Status:
         served = self._stores.models.served()

@@ -1,92 +1,84 @@
-"""Photos that come with a class: by caption, by reply or by button. And how that is undone."""
+"""Photos that come with a class: by caption, by reply, by /label or by button."""
 
 import asyncio
-from concurrent.futures import Executor
+from collections.abc import Mapping
+from typing import Any
 
-from telegram import CallbackQuery, InlineKeyboardMarkup, Message, User
+from telegram import CallbackQuery, Message
 from telegram.constants import ChatType
 
-from bot import buttons, replies
+from bot import replies
 from bot.access import by
-from bot.attachments import Attachment, Subjects, attachment, fetch
-from storage import labels
-from storage.errors import PhotoError
-from storage.photos import Photos, Receipt
+from bot.delivery import Delivery
+from bot.keys import message_key, tap_key
+from bot.labelling import Labelling, Saying, Subject
+from bot.receiving import Receiver
+from bot.subjects import Subjects
+from storage.received import Album, Received
 
 
 class Intake:
-    """`decoders` are the threads that photos are decoded in."""
-
-    def __init__(self, photos: Photos, subjects: Subjects, decoders: Executor) -> None:
-        self._photos = photos
+    def __init__(
+        self, receiver: Receiver, received: Received, subjects: Subjects, labelling: Labelling, delivery: Delivery
+    ) -> None:
+        self._receiver = receiver
+        self._received = received
         self._subjects = subjects
-        self._decoders = decoders
+        self._labelling = labelling
+        self._delivery = delivery
 
     async def captioned(self, message: Message) -> None:
-        """A photo with a caption. Raises LabelError or ImageError, and then nothing is stored."""
-        photo = attachment(message)
-        if photo:
-            await self._learn(message, photo, labels.from_caption(message.caption or ""))
+        """A photo with a caption."""
+        arrived = await self._receiver.get(message)
+        if arrived.photo:
+            await self._label(message, [arrived.photo], message.caption or "")
+        else:
+            await self._delivery.reply(message, replies.wrong(arrived.refused or ""))
 
     async def named(self, message: Message) -> None:
-        """Words in reply to a photo, or to our answer about one: the photo's class."""
-        photo = self._subjects.find(message.reply_to_message)
-        if photo:
-            await self._learn(message, photo, labels.from_caption(message.text or ""))
+        """Words in reply to a photo, or to our message about photos: their class."""
+        await self._name(message, message.text or "")
+
+    async def label(self, message: Message) -> None:
+        """/label with a class, in reply to a photo."""
+        words = (message.text or "").partition(" ")[2].strip()
+        if words and message.reply_to_message:
+            await self._name(message, words)
+        else:
+            await self._delivery.reply(message, replies.HOW_TO_LABEL)
+
+    async def tapped(self, query: CallbackQuery, content: Mapping[str, Any], choice: int) -> str | None:
+        """A class button: the photos' class; the message under which it stood becomes the receipt."""
+        message = query.message
+        if not isinstance(message, Message):
+            return replies.STALE_BUTTON
+        album = content.get("album")
+        key = tap_key(query)
+        if album:
+            key = message_key(message, album)
+        subject = Subject(content["photos"], by(query.from_user), key, album)
+        name = content["names"][choice]
+        saying = await self._labelling.under(subject, name, settle=content.get("settle", False))
+        if album and saying.class_name:
+            done = Album(saying.class_name, message.message_id)
+            await asyncio.to_thread(self._received.set_album, message.chat_id, album, done)
+        await self._delivery.edit(message, saying.text, await self._labelling.keyboard(message.chat_id, saying))
+        return None
+
+    async def _name(self, message: Message, words: str) -> None:
+        photos = await self._subjects.of(message.reply_to_message)
+        if photos:
+            await self._label(message, photos, words)
         elif message.chat.type == ChatType.PRIVATE:  # In a group people reply to each other.
-            await message.reply_text(replies.UNKNOWN_PHOTO)
+            await self._delivery.reply(message, replies.UNKNOWN_PHOTO)
 
-    async def label_tapped(self, query: CallbackQuery, class_id: str) -> str | None:
-        """A class button under an answer: the photo's class; the answer becomes the receipt.
+    async def _label(self, message: Message, photos: list[str], words: str) -> None:
+        subject = Subject(photos, by(message.from_user), message_key(message))
+        await self.say(message, await self._labelling.from_words(subject, words), photos)
 
-        A second tap changes nothing, so it leaves the receipt of the first with its Undo; what to tell is returned.
-        """
-        photo = self._photo_of(query)
-        name = await asyncio.to_thread(self._photos.class_of, int(class_id))
-        receipt = await self._store(query.from_user, await fetch(query.get_bot(), photo), name)
-        if receipt.change is None:
-            return replies.known(receipt)
-        await query.edit_message_text(replies.receipt(receipt), reply_markup=_undo(receipt))
-        return None
-
-    async def undo_tapped(self, query: CallbackQuery, changes: str) -> str | None:
-        """The button under a receipt: its photos go back to where they were. If none can, why is returned."""
-        done, failed = await asyncio.to_thread(self._undo, buttons.read_undo(changes), by(query.from_user))
-        if not done:
-            return failed[0]
-        await query.edit_message_text(replies.undone(done, failed))
-        return None
-
-    async def store(self, message: Message, photo: Attachment, name: str) -> Receipt:
-        """Put the photo of this message under a class. Raises ImageError."""
-        return await self._store(message.from_user, await fetch(message.get_bot(), photo), name)
-
-    async def _learn(self, message: Message, photo: Attachment, name: str) -> None:
-        receipt = await self.store(message, photo, name)
-        sent = await message.reply_text(replies.receipt(receipt), reply_markup=_undo(receipt))
-        self._subjects.remember(sent, photo)
-
-    async def _store(self, user: User | None, content: bytes, name: str) -> Receipt:
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._decoders, self._photos.prepare, content)
-        return await asyncio.to_thread(self._photos.store, prepared, name, by(user))
-
-    def _photo_of(self, query: CallbackQuery) -> Attachment:
-        message = query.message if isinstance(query.message, Message) else None
-        photo = message and (self._subjects.find(message.reply_to_message) or self._subjects.find(message))
-        if not photo:
-            raise PhotoError(replies.LOST_PHOTO)
-        return photo
-
-    def _undo(self, changes: list[int], person: str) -> tuple[list[Receipt], list[str]]:
-        done, failed = [], []
-        for change in reversed(changes):
-            try:
-                done.append(self._photos.undo(change, person))
-            except PhotoError as error:
-                failed.append(str(error))
-        return done, failed
-
-
-def _undo(receipt: Receipt) -> InlineKeyboardMarkup | None:
-    return buttons.undo_keyboard([receipt.change] if receipt.change is not None else [])
+    async def say(self, message: Message, saying: Saying, photos: list[str]) -> Message:
+        """Reply, and remember which photos the reply is about."""
+        keyboard = await self._labelling.keyboard(message.chat_id, saying)
+        sent = await self._delivery.reply(message, saying.text, keyboard)
+        await self._subjects.remember(sent, photos)
+        return sent

@@ -1,73 +1,122 @@
-"""Asks Telegram for updates, for as long as it knows the token."""
+"""Asks Telegram for updates and keeps them before it confirms them."""
 
 import asyncio
+import json
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any, NoReturn
+from urllib.parse import urlencode
 
 import structlog
+from telegram import Bot
 from telegram.constants import UpdateType
 from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
-from telegram.ext import Application
 
-from storage.errors import SettingsError
+from bot.worker import seconds
+from storage.errors import RetrainbotError
 
-POLL_TIMEOUT = timedelta(seconds=25)
+POLL_SECONDS = 25
+ANSWER_SECONDS = 10.0  # What Telegram may take beyond that.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # Seconds after an error; doubled while there are more.
 CONFIRM_SECONDS = 5.0
+SILENT_SECONDS = 600.0  # The same problem is not logged again for so long.
 WANTED = (UpdateType.MESSAGE, UpdateType.CALLBACK_QUERY)
 
+Take = Callable[[Sequence[dict[str, Any]]], Awaitable[None]]
 log = structlog.get_logger()
 
 
 class Poller:
-    """Puts updates into the application's queue. The library's own way is to stop quietly when a token is revoked."""
+    """Hands updates to `take`, which keeps them safe, and confirms them only then.
 
-    def __init__(self, application: Application[Any, Any, Any, Any, Any, Any]) -> None:
-        self._bot = application.bot
-        self._queue = application.update_queue
-        self._offset: int | None = None
+    Nothing ends it but its cancellation: an outage, a second program with the same token and a revoked token are each
+    logged once, with what to do, and waited out. `problem` says in words what keeps updates away.
+    """
+
+    def __init__(self, bot: Bot, take: Take, clock: Callable[[], float] = time.monotonic) -> None:
+        self.problem: str | None = None
+        self._clock = clock
+        self._logged: dict[str, float] = {}  # When each problem was logged last.
+        self._bot = bot
+        self._take = take
+        self._offset = 0
+        self._begun = False
+        self._told = False
 
     async def run(self) -> NoReturn:
-        """Until cancelled. Raises SettingsError where Telegram does not know the token any more."""
         pause = FIRST_PAUSE
         try:
             while True:
                 try:
-                    await self._take()
-                except InvalidToken as error:
-                    raise SettingsError(
-                        "Telegram no longer knows the bot token; it was revoked. Copy the new one from @BotFather."
-                    ) from error
-                except TelegramError as error:
-                    await asyncio.sleep(_told(error, pause))
+                    await self._poll()
+                except Exception as error:  # noqa: BLE001  Whatever it is, updates must be asked for again.
+                    self._note(_advice(error), error)
+                    await asyncio.sleep(_wait(error, pause))
                     pause = min(2 * pause, LONGEST_PAUSE)
                 else:
+                    self._note(None)
                     pause = FIRST_PAUSE
         finally:
             await self._confirm()
 
-    async def _take(self) -> None:
-        if self._offset is None:
+    async def _poll(self) -> None:
+        if not self._begun:
             await self._bot.delete_webhook()  # One would keep the updates from us.
-            self._offset = 0
-        for update in await self._bot.get_updates(self._offset, timeout=POLL_TIMEOUT, allowed_updates=WANTED):
-            await self._queue.put(update)
-            self._offset = update.update_id + 1
+        # The first answer comes at once, so that a restarted bot says soon whether it gets any.
+        updates = await self._get_updates(POLL_SECONDS if self._begun else 0)
+        self._begun = True
+        await self._take(updates)
+        if updates:
+            self._offset = updates[-1]["update_id"] + 1
+
+    async def _get_updates(self, timeout: int) -> list[dict[str, Any]]:  # noqa: ASYNC109  Telegram's timeout, not ours.
+        """As Telegram sent them: an update that the library cannot read must not keep the others away."""
+        query = urlencode({"offset": self._offset, "timeout": timeout, "allowed_updates": json.dumps(WANTED)})
+        address = f"{self._bot.base_url}/getUpdates?{query}"
+        answer = await self._bot.request.post(address, read_timeout=timeout + ANSWER_SECONDS)
+        return answer if isinstance(answer, list) else []
 
     async def _confirm(self) -> None:
         """Say which updates were taken; else they come once more at the next start."""
         if self._offset:
             with suppress(TelegramError, TimeoutError):
                 async with asyncio.timeout(CONFIRM_SECONDS):
-                    await self._bot.get_updates(self._offset, timeout=0)
+                    await self._get_updates(0)
+
+    def _note(self, problem: str | None, error: Exception | None = None) -> None:
+        """Log a problem when it begins and when it has ended; one that comes and goes is not logged each time."""
+        if isinstance(error, Conflict):
+            self._begun = False  # It may be a webhook that somebody set.
+        if problem != self.problem:
+            at = self._clock()
+            if problem and at - self._logged.get(problem, -math.inf) > SILENT_SECONDS:
+                log.error("no updates from Telegram", reason=str(error), advice=problem)
+                self._logged[problem] = at
+                self._told = True
+            elif self._told and not problem:
+                log.info("updates come again")
+                self._told = False
+            self.problem = problem
 
 
-def _told(error: TelegramError, pause: float) -> float:
-    """Log the error; the seconds to wait."""
-    if isinstance(error, RetryAfter):
-        after = error.retry_after
-        pause = after.total_seconds() if isinstance(after, timedelta) else after
-    advice = "stop the other bot that uses this token" if isinstance(error, Conflict) else "it is tried again"
-    log.warning("no updates", reason=str(error), advice=advice, again_in=pause)
-    return pause
+def _advice(error: Exception) -> str:
+    match error:
+        case InvalidToken():
+            return (
+                "Telegram does not know the bot token any more. If it was revoked, copy the new one from @BotFather"
+                " into the configuration and start again; until then it is tried again."
+            )
+        case Conflict():
+            return "Another program uses this bot token; stop it. Only one can get the messages."
+        case TelegramError():
+            return "Telegram cannot be reached; it is tried again until it can."
+        case RetrainbotError():  # The inbox cannot be written, and its error says why.
+            return str(error)
+        case _:
+            return "Something unexpected keeps updates away; it is tried again. Please report it."
+
+
+def _wait(error: Exception, pause: float) -> float:
+    return seconds(error.retry_after) if isinstance(error, RetryAfter) else pause

@@ -14,11 +14,11 @@ one.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Self
 
 import numpy as np
 import structlog
@@ -26,16 +26,13 @@ from numpy.typing import NDArray
 
 from serving.client import ANSWER_SECONDS, ModelServer, ServerDied
 from storage.errors import ModelError, RetrainbotError
-from storage.images import NormalPhoto, model_input
+from storage.images import Pixels
 from storage.models import Models, Version
 
 POLL_SECONDS = 0.5  # How often the served pointer is read.
 PAUSES = (1.0, 5.0, 30.0, 120.0, 300.0)  # Seconds before a refused version is tried again.
 ASKS = 3  # A photo whose server dies is put to the next one; one that kills three is not tried for ever.
-DECODERS = 2  # Photos decoded at the same time; each may need 200 MB for a moment.
 
-P = ParamSpec("P")
-T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -78,15 +75,16 @@ class _Refusal:
 class Predictor:
     """Use as `async with`. `threads` are the model server's (None: one a core); times are in seconds.
 
-    A model server that says nothing for `patience` while it is asked something is replaced. `decoders` are the threads
-    that photos are decoded in, whoever wants them decoded.
+    A model server that says nothing for `patience` while it is asked something is replaced. `pixels` makes a network's
+    input, of the size it is told, from a stored photo; it is called in the threads `decoders` (None: the event loop's).
     """
 
     def __init__(
         self,
         models: Models,
-        normalise: Callable[[bytes], NormalPhoto],
+        pixels: Callable[[bytes, int], Pixels],
         *,
+        decoders: Executor | None = None,
         threads: int | None = None,
         start_timeout: float = 120.0,
         patience: float = ANSWER_SECONDS,
@@ -94,7 +92,8 @@ class Predictor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models
-        self._normalise = normalise
+        self._pixels = pixels
+        self._decoders = decoders
         self._threads = threads
         self._start_timeout = start_timeout
         self._patience = patience
@@ -106,7 +105,6 @@ class Predictor:
         self._retiring: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
-        self.decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="photo")
 
     async def __aenter__(self) -> Self:
         await self._read_pointer()
@@ -122,7 +120,6 @@ class Predictor:
         if self._current:
             self._retire(self._current)
         await asyncio.gather(*self._retiring)
-        self.decoders.shutdown(wait=False, cancel_futures=True)
 
     @property
     def version(self) -> int | None:
@@ -136,14 +133,14 @@ class Predictor:
         return refusal.reason if refusal else None
 
     async def predict(self, content: bytes) -> Prediction:
-        """What the served version sees in a photo (JPEG, PNG or WebP bytes).
+        """What the served version sees in a stored photo.
 
         Raises ImageError, NoModelYetError before the first version, or ModelError where no model can be started.
         """
-        photo = await self._aside(self._normalise, content)
+        loop = asyncio.get_running_loop()
         for _ in range(ASKS):
             current = await self._ready()
-            pixels = await self._aside(model_input, photo.content, current.server.input_size)
+            pixels = await loop.run_in_executor(self._decoders, self._pixels, content, current.server.input_size)
             try:
                 probabilities = await current.server.predict(pixels, self._patience)
             except ServerDied:
@@ -152,9 +149,6 @@ class Predictor:
             else:
                 return Prediction(current.version.number, current.version.classes, probabilities.reshape(-1))
         raise ModelError("The model stopped again and again at this photo. Try another one, and see the bot's log.")
-
-    async def _aside(self, work: Callable[P, T], *args: P.args, **_none: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, work, *args)
 
     async def _ready(self) -> _Current:
         """The current version, waited for while there is hope."""

@@ -1,21 +1,29 @@
 """What the bot says to photos, taps and words. What commands show is in reports."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.markup import bar, fill, photos
+from bot.markup import ago, bar, fill, photos
 from bot.predictor import Prediction
 from storage.errors import RetrainbotError
+from storage.history import Changed, Undone
 from storage.labels import shown
-from storage.photos import Outcome, Receipt
+from storage.receipts import Labelled, Outcome
 
 COMMANDS = {
     "help": "what I can do",
+    "label": "in reply to a photo: /label daisy",
+    "undo": "take back what you did last, or /undo 3",
+    "classes": "the classes and how many photos each has",
+    "rename": "/rename daisy = ox-eye daisy",
+    "merge": "/merge daisies = daisy: all photos of one class to another",
+    "delete": "/delete daisy, or in reply to a photo: out of its class",
+    "withdraw": "take back all photos that you gave",
     "train": "learn from the photos: /train or /train head",
     "status": "what answers now, and what is going on",
-    "classes": "the classes and how many photos each has",
     "gpu": "the computer that trains",
+    "people": "who may do what",
 }
 
 NOTHING_LEARNED = (
@@ -23,10 +31,22 @@ NOTHING_LEARNED = (
     " then send /train."
 )
 HINT = "Send me a photo and I say what it shows. With a caption, such as <b>daisy</b>, it teaches me. /help says more."
+LINK = "I fetch nothing from the web. Send the photo itself."
+NO_PHOTO = "I can only use photos: JPEG, PNG or WebP, also sent as a file."
 UNKNOWN_PHOTO = "I do not know which photo you mean. Reply to the photo itself with its class, or send it again."
-# These are shown as plain text, in the little window that a tap opens.
+HOW_TO_LABEL = "Reply to a photo with /label and its class, such as <b>/label daisy</b>."
+HOW_TO_RENAME = "Say which class gets which name: <b>/rename daisy = ox-eye daisy</b>."
+HOW_TO_MERGE = "Say which class goes into which: <b>/merge daisies = daisy</b> moves all photos of daisies to daisy."
+HOW_TO_DELETE = (
+    "Reply to a photo with /delete to take it out of its class, or name a class to empty: <b>/delete daisy</b>."
+)
+DIFFERENT_CAPTIONS = "The photos of this album have different captions. Which class is it? Nothing is stored yet."
+NOTHING_GIVEN = "No photo in the classes is from you."
+LEFT_ALONE = "Left as it was."
+GIVEN_UP = "I could not do this though I tried for an hour. Please send it again."
+# These stand on buttons, or are shown in the little window that a tap opens: plain text.
+UNDO, YES, NO = "↩ Undo", "Yes", "No"
 STALE_BUTTON = "That button no longer works."
-LOST_PHOTO = "I cannot see that photo any more. Send it again."
 UNEXPECTED = "Something went wrong on my side, and is in the log. Please send that again."
 
 # What the system calls a disk that takes nothing more from us.
@@ -41,22 +61,26 @@ class Refused:
     reason: str
 
 
-def greeting(user: int, *, allowed: bool) -> str:
-    """The answer to /help and /start."""
-    if not allowed:
-        return f"I tell photos apart, and people teach me how.\n\n{refusal(user)}"
-    commands = "\n".join(fill("/{name}: {meaning}", name=name, meaning=text) for name, text in COMMANDS.items())
+def greeting(user: int, commands: Mapping[str, str]) -> str:
+    """The answer to /help and /start of somebody who may use these commands."""
+    listed = "\n".join(fill("/{name}: {meaning}", name=name, meaning=text) for name, text in commands.items())
     return (
         "A <b>photo</b>: I say what it shows.\n"
         "A photo <b>with a caption</b>: I learn it as that class.\n"
         "An <b>album</b> with one caption: I learn all of it.\n"
         "A <b>reply</b> to a photo with a class name: I learn it as that class.\n\n"
-        f"{commands}\n\nYour id is {user}."
+        f"{listed}\n\nYour id is {user}."
     )
 
 
-def refusal(user: int) -> str:
-    return f"Your id is {user}; ask the owner to add it to telegram.users in config.toml."
+def stranger(refusal: str) -> str:
+    """The answer to /help and /start of somebody who was not let in."""
+    return f"I tell photos apart, and people teach me how.\n\n{refusal}"
+
+
+def late(seconds: float) -> str:
+    """The excuse for an answer that took long."""
+    return f"⏳ Sorry, this waited for {ago(seconds)}; I was away."
 
 
 def error(error: BaseException | None) -> str:
@@ -88,68 +112,126 @@ def answer(prediction: Prediction, top_k: int, sure_above: float) -> str:
     return "\n".join([*lines, f"Version {prediction.version}"])
 
 
-def album_answer(predictions: Sequence[Prediction | Refused], sure_above: float) -> str:
+def album_answer(predictions: Sequence[Prediction | str], refused: Sequence[Refused], sure_above: float) -> str:
     """A line for each photo, and the versions that said so."""
     lines = [
-        _refused(item) if isinstance(item, Refused) else _brief(place, item, sure_above)
+        fill("{place}. {reason}", place=place, reason=item)
+        if isinstance(item, str)
+        else _brief(place, item, sure_above)
         for place, item in enumerate(predictions, start=1)
     ]
     versions = sorted({item.version for item in predictions if isinstance(item, Prediction)})
     said = [f"Version {' and '.join(map(str, versions))}"] if versions else []
-    return "\n".join([*lines, *said])
+    return "\n".join([*lines, *map(_refused, refused), *said])
 
 
 def percent(share: float) -> str:
     return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
-def receipt(done: Receipt) -> str:
+def unclear(problem: str) -> str:
+    """That words name no class clearly, and what to do."""
+    return fill("Nothing is stored yet: reply with the class, please. {problem}", problem=problem)
+
+
+def did_you_mean(name: str, close: Sequence[str]) -> str:
+    names = " or ".join(fill("<b>{name}</b>", name=shown(item)) for item in close)
+    return fill("There is no class <b>{name}</b> yet. Did you mean ", name=shown(name)) + (
+        f"{names}? The photo waits until you choose."
+    )
+
+
+def contested(present: str, name: str) -> str:
+    return fill(
+        "Somebody else labelled this photo <b>{present}</b>, and you say <b>{name}</b>. Which is it?",
+        present=shown(present),
+        name=shown(name),
+    )
+
+
+def receipt(done: Labelled) -> str:
     """What became of a labelled photo."""
     name, count = shown(done.class_name), photos(done.class_photos)
-    if done.outcome is Outcome.DUPLICATE:
+    if done.receipts[0].outcome is Outcome.DUPLICATE:
         return fill("I have this photo under <b>{name}</b> already ({count}).", name=name, count=count)
-    if done.outcome is Outcome.MOVED:
+    if done.receipts[0].outcome is Outcome.MOVED:
         return fill(
             "Moved from <b>{before}</b> to <b>{name}</b>, which has {count} now.",
-            before=shown(done.before or ""),
+            before=shown(done.receipts[0].before or ""),
             name=name,
             count=count,
         )
     return fill("Learned as <b>{name}</b>, which has {count} now.", name=name, count=count)
 
 
-def known(done: Receipt) -> str:
-    """That a photo is in the class already, as plain text."""
-    return f"I have this photo under “{shown(done.class_name)}” already."
-
-
-def album_receipt(name: str, done: Sequence[Receipt], refused: Sequence[Refused]) -> str:
+def album_receipt(done: Labelled, refused: Sequence[Refused]) -> str:
     """One receipt for all photos of an album."""
-    count = {outcome: sum(item.outcome is outcome for item in done) for outcome in Outcome}
-    total = max((item.class_photos for item in done), default=0)
+    name = shown(done.class_name)
+    count = {outcome: sum(item.outcome is outcome for item in done.receipts) for outcome in Outcome}
     lines = []
-    if count[Outcome.ADDED] or not done:
-        lines.append(fill("{count} learned as <b>{name}</b>.", count=photos(count[Outcome.ADDED]), name=shown(name)))
+    if count[Outcome.ADDED]:
+        lines.append(fill("{count} learned as <b>{name}</b>.", count=photos(count[Outcome.ADDED]), name=name))
     if count[Outcome.MOVED]:
-        origins = ", ".join(sorted({shown(item.before) for item in done if item.before}))
+        origins = _origins(done, Outcome.MOVED)
         lines.append(fill("{count} moved there from {origins}.", count=photos(count[Outcome.MOVED]), origins=origins))
     if count[Outcome.DUPLICATE]:
         lines.append(f"{photos(count[Outcome.DUPLICATE])} there already.")
+    if count[Outcome.CONTESTED]:
+        text = "{count} left in {origins}, where somebody else put them; reply to each with its class to settle that."
+        origins = _origins(done, Outcome.CONTESTED)
+        lines.append(fill(text, count=photos(count[Outcome.CONTESTED]), origins=origins))
     lines += [_refused(item) for item in refused]
-    if done:
-        lines.append(fill("<b>{name}</b> has {count} now.", name=shown(name), count=photos(total)))
+    lines.append(fill("<b>{name}</b> has {count} now.", name=name, count=photos(done.class_photos)))
     return "\n".join(lines)
 
 
-def undone(done: Sequence[Receipt], failed: Sequence[str]) -> str:
-    """What became of photos whose change was taken back, and why others' was not."""
-    back = sorted({shown(item.class_name) for item in done if item.class_name})
-    out = sum(not item.class_name for item in done)
-    lines = [f"Undone: {photos(out)} taken out again."] if out else []
-    if back:
-        count = photos(len(done) - out)
-        lines.append(fill("Undone: {count} back in <b>{names}</b>.", count=count, names=", ".join(back)))
-    return "\n".join([*lines, *(wrong(reason) for reason in sorted(set(failed)))])
+def refusals(refused: Sequence[Refused]) -> str:
+    """Where no photo of an album can be used."""
+    return "\n".join(map(_refused, refused))
+
+
+def undone(done: Undone) -> str:
+    """What was taken back, and what was left because it has been changed again since."""
+    lines = []
+    if done.renamed:
+        before, after = done.renamed
+        lines.append(
+            fill("Undone: <b>{before}</b> is called <b>{after}</b> again.", before=shown(before), after=shown(after))
+        )
+    if done.out:
+        lines.append(f"Undone: {photos(done.out)} taken out again.")
+    for name, count in sorted(done.back.items()):
+        lines.append(fill("Undone: {count} back in <b>{name}</b>.", count=photos(count), name=shown(name)))
+    if done.kept:
+        lines.append(f"{photos(done.kept)} left alone: changed again since.")
+    return "\n".join(lines)
+
+
+def changed(done: Changed) -> str:
+    """What became of a class that was renamed or merged."""
+    after = shown(done.after or "")
+    if not done.before:
+        return fill("<b>{after}</b> is called that already.", after=after)
+    before, count = ", ".join(map(shown, done.before)), photos(done.photos)
+    return fill("<b>{before}</b> is <b>{after}</b> now: {count}.", before=before, after=after, count=count)
+
+
+def removed(done: Changed) -> str:
+    """What was taken out of its class."""
+    return f"{photos(done.photos)} taken out. {'It is' if done.photos == 1 else 'They are'} kept for a while, for undo."
+
+
+def delete_class(name: str, count: int) -> str:
+    return fill("Take all photos of <b>{name}</b> out of it? It has {count}.", name=shown(name), count=photos(count))
+
+
+def withdraw(given: Mapping[str, int]) -> str:
+    lines = [fill("{name}: {count}", name=shown(name), count=photos(count)) for name, count in given.items()]
+    return "\n".join(["Take all these photos out of their classes?", *lines])
+
+
+def _origins(done: Labelled, outcome: Outcome) -> str:
+    return ", ".join(sorted({shown(item.before) for item in done.receipts if item.before and item.outcome is outcome}))
 
 
 def _brief(place: int, prediction: Prediction, sure_above: float) -> str:

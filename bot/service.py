@@ -1,37 +1,49 @@
-"""The bot process: starts the application, the predictor and the watch, and ends them in the other order."""
+"""The bot process: starts the predictor, the worker and the watch, and ends them in the other order."""
 
 import asyncio
 import gc
+import hmac
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, NoReturn
 
 import structlog
 from telegram import BotCommand
 from telegram.error import InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from bot import albums, predictor, replies, watch
-from bot.app import App, build
+from bot import predictor, replies, watch
+from bot.app import App, Desk, build
 from bot.polling import Poller
 from bot.predictor import Predictor
 from bot.stores import Stores, open_stores
 from bot.watch import Watch
-from storage.errors import SettingsError
+from bot.webhook import create_app, keep_registered, listening
+from bot.worker import Pace as Turns
+from bot.worker import Worker
+from storage.database import now
+from storage.decoder import Decoder
+from storage.errors import RetrainbotError, SettingsError
+from storage.inbox import Inbox
 from storage.lifeline import follow_parent
 from storage.settings import Settings
 
-GOODBYE_SECONDS = 5.0  # What updates under way get at the end.
+DECODERS = 2  # Photos checked at the same time, each in a process of its own.
+THREADS = 32  # For what waits for the disk or the database; more than usual, so that nothing waits for a slow one.
+INBOX_KEPT = timedelta(days=3)  # Telegram sends an update again for a day at most.
+OFFERS_KEPT = timedelta(days=90)
+TIDY_SECONDS = 3600.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: how long albums gather, how often the served pointer and runs are read, and messages edited."""
+    """Seconds: how often the served pointer and runs are read, messages edited, and Telegram tried at the start."""
 
-    album_quiet: float = albums.QUIET_SECONDS
     pointer_poll: float = predictor.POLL_SECONDS
     run_poll: float = watch.POLL_SECONDS
     edit_every: float = watch.EDIT_SECONDS
@@ -40,18 +52,18 @@ class Pace:
 
 @dataclass(frozen=True)
 class Service:
-    """The running parts. `polling` ends by itself only with an error."""
+    """The running parts. `incoming` gets updates for ever."""
 
     stores: Stores
     predictor: Predictor
     application: App
-    polling: asyncio.Task[NoReturn]
+    incoming: asyncio.Task[NoReturn]
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or the end of the parent process.
 
-    Raises SettingsError where there is no token, or Telegram does not know it (any more), DatabaseError where the
+    Raises SettingsError where there is no token, or Telegram does not know it at the start, DatabaseError where the
     database is damaged or newer.
     """
     asyncio.run(_until_stopped(_serve(settings)))
@@ -62,42 +74,88 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
     """Serve within the block. What was started last is ended first."""
     pace = pace or Pace()
     gc.freeze()  # A full collection over all that the imports left would hold the event loop for over 100 ms.
-    stores = await asyncio.to_thread(open_stores, settings)
-    models = Predictor(
-        stores.models,
-        stores.photos.normalise,
-        threads=settings.serving.threads or None,
-        start_timeout=settings.serving.start_timeout,
-        poll=pace.pointer_poll,
-    )
-    application = build(settings, stores, models, album_quiet=pace.album_quiet)
-    runs = Watch(application.bot, stores.follows, stores.runs, poll=pace.run_poll, edit_every=pace.edit_every)
-    try:
-        async with models, _online(application, pace.reconnect) as polling, runs:
-            log.info("bot ready", name=application.bot.username)
-            yield Service(stores, models, application, polling)
-    finally:
-        await asyncio.to_thread(stores.database.close)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
+    async with AsyncExitStack() as stack:
+        application = build(settings)
+        decoder = stack.enter_context(Decoder(settings.images, DECODERS))
+        stores = await asyncio.to_thread(open_stores, settings, decoder.normalise)
+        stack.push_async_callback(asyncio.to_thread, stores.database.close)
+        decoders = ThreadPoolExecutor(DECODERS, "photo")
+        stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
+        models = await stack.enter_async_context(_predictor(settings, stores, decoder, decoders, pace))
+        await _connect(application, pace.reconnect)
+        stack.push_async_callback(application.shutdown)
+        desk = Desk(application, settings, stores, models, decoders)
+        stack.callback(desk.close)
+        inbox = Inbox(stores.database, application.bot.id, timedelta(seconds=settings.intake.album_seconds))
+        turns = Turns(settings.intake.messages_a_minute)
+        worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.give_up, turns, now)
+        await stack.enter_async_context(worker)
+        incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker))
+        await _publish_commands(application)
+        await stack.enter_async_context(_beside(_keep_tidy(settings, stores, inbox)))
+        runs = Watch(application.bot, stores.follows, stores.runs, poll=pace.run_poll, edit_every=pace.edit_every)
+        await stack.enter_async_context(runs)
+        log.info("bot ready", name=application.bot.username)
+        yield Service(stores, models, application, incoming)
 
 
 async def _serve(settings: Settings) -> None:
     async with serving(settings) as service:
-        await service.polling
+        await service.incoming
+
+
+def _predictor(
+    settings: Settings, stores: Stores, decoder: Decoder, decoders: ThreadPoolExecutor, pace: Pace
+) -> Predictor:
+    return Predictor(
+        stores.models,
+        decoder.model_input,
+        decoders=decoders,
+        threads=settings.serving.threads or None,
+        start_timeout=settings.serving.start_timeout,
+        poll=pace.pointer_poll,
+    )
 
 
 @asynccontextmanager
-async def _online(application: App, reconnect: float) -> AsyncIterator[asyncio.Task[NoReturn]]:
-    """Connect, tell Telegram the commands, and work on updates within the block."""
-    await _connect(application, reconnect)
-    polling = asyncio.create_task(Poller(application).run(), name="polling")
+async def _incoming(
+    settings: Settings, application: App, stores: Stores, worker: Worker
+) -> AsyncIterator[asyncio.Task[NoReturn]]:
+    """The way in for updates: we ask for them, or Telegram brings them."""
+    telegram = settings.telegram
+    async with AsyncExitStack() as stack:
+        if telegram.webhook_url:
+            key = await asyncio.to_thread(stores.offers.secret)
+            secret = hmac.new(key, b"webhook", "sha256").hexdigest()
+            await stack.enter_async_context(listening(create_app(worker.take, secret), telegram.webhook_listen))
+            work = keep_registered(application.bot, telegram.webhook_url, secret)
+        else:
+            work = Poller(application.bot, worker.take).run()
+        yield await stack.enter_async_context(_beside(work))
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, NoReturn]) -> AsyncIterator[asyncio.Task[NoReturn]]:
+    """Something that goes on within the block."""
+    task = asyncio.create_task(work)
     try:
-        await _publish_commands(application)
-        await application.start()
-        yield polling
+        yield task
     finally:
-        polling.cancel()
-        await asyncio.wait([polling])
-        await _disconnect(application)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _keep_tidy(settings: Settings, stores: Stores, inbox: Inbox) -> NoReturn:
+    """Now and then, let go of what is old."""
+    while True:
+        try:
+            await asyncio.to_thread(inbox.prune, INBOX_KEPT)
+            await asyncio.to_thread(stores.offers.prune, now() - OFFERS_KEPT)
+            await asyncio.to_thread(stores.photos.prune_unlabelled, settings.intake.unlabelled_mb * 1_000_000)
+        except (RetrainbotError, OSError) as error:
+            log.warning("not tidied", reason=str(error))
+        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def _connect(application: App, reconnect: float) -> None:
@@ -112,14 +170,6 @@ async def _connect(application: App, reconnect: float) -> None:
             await asyncio.sleep(reconnect)
         else:
             return
-
-
-async def _disconnect(application: App) -> None:
-    if application.running:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                await application.stop()
-    await application.shutdown()
 
 
 async def _publish_commands(application: App) -> None:

@@ -1,12 +1,18 @@
 """What the bot reads and writes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from storage.database import Database
 from storage.follows import Follows
 from storage.gpus import GpuReports
+from storage.history import History
+from storage.images import NormalPhoto
 from storage.models import Models
+from storage.offers import Offers
+from storage.people import People
 from storage.photos import Photos
+from storage.quarantine import Quarantine
 from storage.runs import Runs
 from storage.settings import Settings
 
@@ -15,18 +21,27 @@ from storage.settings import Settings
 class Stores:
     database: Database
     photos: Photos
+    history: History
+    quarantine: Quarantine
+    offers: Offers
+    people: People
     models: Models
     runs: Runs
     follows: Follows
     gpus: GpuReports
 
 
-def open_stores(settings: Settings) -> Stores:
-    """Raises DatabaseError."""
+def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | None = None) -> Stores:
+    """`decode` makes photos normal, else it is done in this process. Raises DatabaseError."""
     database = Database(settings.database_file)
+    photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images, decode=decode)
     return Stores(
         database,
-        Photos(database, settings.photos_dir, settings.images),
+        photos,
+        History(photos),
+        Quarantine(settings.quarantine_dir, settings.intake.quarantine_mb * 1_000_000),
+        Offers(database),
+        People(database, settings.telegram.users),
         Models(database, settings.models_dir),
         Runs(database),
         Follows(database),

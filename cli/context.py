@@ -5,7 +5,7 @@ from functools import cached_property
 from cli.output import Output
 from storage.database import Database
 from storage.models import Models
-from storage.photos import Photos
+from storage.photos import Decode, Photos
 from storage.runs import Runs
 from storage.settings import Settings
 
@@ -23,7 +23,11 @@ class Context:
 
     @cached_property
     def photos(self) -> Photos:
-        return Photos(self.database, self.settings.photos_dir, self.settings.images)
+        return self.photos_with(None)
+
+    def photos_with(self, decode: Decode | None) -> Photos:
+        settings = self.settings
+        return Photos(self.database, settings.photos_dir, settings.unlabelled_dir, settings.images, decode=decode)
 
     @cached_property
     def runs(self) -> Runs:

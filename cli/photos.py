@@ -12,6 +12,7 @@ import typer
 
 from cli.context import Context
 from storage import lifeline
+from storage.decoder import Decoder
 from storage.errors import RecordsError
 from storage.folders import Refusal
 from storage.importing import import_folder
@@ -28,8 +29,9 @@ def import_(
 ) -> None:
     """Copy class folders into the data folder; nothing in DIR is changed."""
     state: Context = context.obj
-    with state.output.progress() as bar:
-        report = import_folder(folder, state.photos, "import", lambda done, total: bar.show("import", done, total))
+    with Decoder(state.settings.images, os.cpu_count() or 1) as decoder, state.output.progress() as bar:
+        photos = state.photos_with(decoder.normalise)
+        report = import_folder(folder, photos, "import", lambda done, total: bar.show("import", done, total))
     if state.output.document(asdict(report)):
         return
     rows = [(row.name, row.added, row.duplicates, row.refused) for row in report.classes]

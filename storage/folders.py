@@ -2,15 +2,19 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from storage.errors import ImageError, PhotoError
 from storage.photos import Photos, Prepared
 
 MAX_BYTES = 200 * 2**20  # No camera makes a larger file in these formats; a film does.
+THREADS = 2 * (os.cpu_count() or 1)  # While some wait for the disk, the others decode outside Python's lock.
+AHEAD = 16 + THREADS  # Files made ready while the ones before them are stored.
+Result = TypeVar("Result")
 CLUTTER = frozenset({"thumbs.db", "desktop.ini"})  # Put there by Windows, as .DS_Store is by macOS.
 
 
@@ -45,29 +49,35 @@ def unfit(entry: os.DirEntry[str], *, folder: bool = False) -> str | None:
     return None if entry.is_file() else "It is not a file."
 
 
-def prepare_each(photos: Photos, paths: Iterable[Path]) -> Iterator[tuple[Path, Prepared | Refusal]]:
-    """Each file made ready for the store, or the reason why not, in order. Pillow decodes outside Python's lock.
+def prepare_each(
+    photos: Photos, paths: Iterable[Path], *, stage: bool = False
+) -> Iterator[tuple[Path, Prepared | Refusal]]:
+    """Each file made ready for the store, or the reason why not, in order; with `stage` it is on the disk already."""
+    return in_order(lambda path: _prepare(photos, path, stage=stage), paths)
 
-    Only a few files are in memory at a time.
-    """
-    threads = os.cpu_count() or 1
-    with ThreadPoolExecutor(threads, "decode") as pool:
-        ahead: deque[tuple[Path, Future[Prepared | Refusal]]] = deque()
+
+def in_order(work: Callable[[Path], Result], paths: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
+    """Each path with its result, made in threads. Only a few results are in memory at a time."""
+    with ThreadPoolExecutor(THREADS, "prepare") as pool:
+        ahead: deque[tuple[Path, Future[Result]]] = deque()
         for path in paths:
-            ahead.append((path, pool.submit(_prepare, photos, path)))
-            if len(ahead) > 2 * threads:
+            ahead.append((path, pool.submit(work, path)))
+            if len(ahead) > AHEAD:
                 first, future = ahead.popleft()
                 yield first, future.result()
         for path, future in ahead:
             yield path, future.result()
 
 
-def _prepare(photos: Photos, path: Path) -> Prepared | Refusal:
+def _prepare(photos: Photos, path: Path, *, stage: bool) -> Prepared | Refusal:
     try:
         if path.stat().st_size > MAX_BYTES:
             return Refusal(str(path), f"The file is larger than {MAX_BYTES // 2**20} MiB.")
-        return photos.prepare(path.read_bytes())
+        prepared = photos.prepare(path.read_bytes())
+        return photos.stage(prepared) if stage else prepared
     except ImageError as error:
         return Refusal(str(path), str(error))
+    except ChildProcessError:  # It is not the file that is at fault.
+        raise
     except OSError as error:
         return Refusal(str(path), f"The file cannot be read ({error.strerror}).")

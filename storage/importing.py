@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from uuid import uuid4
 
 from storage import labels
-from storage.errors import LabelError, PhotoError
+from storage.errors import LabelError
 from storage.folders import Refusal, entries, prepare_each, unfit
-from storage.photos import Outcome, Photos, Prepared
+from storage.photos import Photos, Prepared
+from storage.receipts import Outcome, Receipt
+
+BATCH = 64  # Photos that are committed together.
+Ready = tuple[Path, Prepared | Refusal]
 
 
 @dataclass
@@ -44,8 +50,12 @@ def import_folder(
     """
     report = ImportReport()
     files = _files(folder, report)
-    for done, (path, prepared) in enumerate(prepare_each(photos, files), 1):
-        _store(photos, path, prepared, by, report, files[path])
+    key = f"import:{uuid4().hex}"  # However many transactions it takes, an import is one act.
+    ready = prepare_each(photos, files, stage=True)
+    done = 0
+    while batch := list(islice(ready, BATCH)):
+        _store(photos, batch, by, key, report, files)
+        done += len(batch)
         if progress:
             progress(done, len(files))
     return report
@@ -78,17 +88,23 @@ def _wrong_name(folder: str) -> str | None:
 
 
 def _store(
-    photos: Photos, path: Path, prepared: Prepared | Refusal, by: str, report: ImportReport, tally: ClassImport
+    photos: Photos, batch: list[Ready], by: str, key: str, report: ImportReport, files: dict[Path, ClassImport]
 ) -> None:
-    if isinstance(prepared, Refusal):
-        _refuse(report, tally, prepared)
-        return
-    try:
-        receipt = photos.store(prepared, path.parent.name, by, move=False)
-    except PhotoError as error:
-        _refuse(report, tally, Refusal(str(path), str(error)))
-        return
-    if receipt.outcome is Outcome.DUPLICATE:
+    good = [(path, prepared) for path, prepared in batch if isinstance(prepared, Prepared)]
+    receipts = iter(photos.store_all([(prepared, path.parent.name) for path, prepared in good], by, key))
+    for path, prepared in batch:
+        if isinstance(prepared, Refusal):
+            _refuse(report, files[path], prepared)
+        else:
+            _count(report, files[path], path, next(receipts))
+
+
+def _count(report: ImportReport, tally: ClassImport, path: Path, receipt: Receipt) -> None:
+    if receipt.outcome is Outcome.CONTESTED:
+        _refuse(report, tally, Refusal(str(path), f"It is already stored under “{receipt.before}”."))
+    elif receipt.outcome is Outcome.GONE:
+        _refuse(report, tally, Refusal(str(path), "It was removed by hand just now; import it again."))
+    elif receipt.outcome is Outcome.DUPLICATE:
         report.duplicates += 1
         tally.duplicates += 1
     else:

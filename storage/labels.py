@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from storage.errors import LabelError
 
@@ -15,18 +17,111 @@ INVISIBLE = frozenset(
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 # Windows refuses these as file names, with any extension and in any case.
 RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in "0123456789¹²³")})
+# Files that Windows puts into folders by itself, so that nobody looks at them.
+CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
+
+MOST_WORDS = 5  # What is longer reads like a sentence.
+MOST_CHOICES = 8
+MOST_QUOTED = 1024  # Characters of a text that a problem repeats; a caption has no more.
+ADDRESSED = re.compile(r"\A@\w+\s+")
+NAMED = re.compile(r"\A(?:label\s*:|/label(?:@\w+)?(?!\S))\s*", re.IGNORECASE)
+COMMAND = re.compile(r"\A/\w+(?:@\w+)?(?!\S)")
+LINK = re.compile(r"\w://|\Awww\.", re.IGNORECASE)
+QUESTION = re.compile(r"[?¿؟՞፧]")
+# What is left alone at the edge of a word that may be a class name: its own, or what makes it something else.
+EDGES = (MARKS | frozenset("/\\@#<>")) - frozenset(".,-")
 
 
-def from_caption(caption: str) -> str:
-    """The class a caption names: its first line, without a leading `#` or `label:`.
+@dataclass(frozen=True)
+class Caption:
+    """The class that a caption names; or what is unclear about it in words, and at most 8 classes it may mean."""
 
-    Raises LabelError where that line cannot be a class name.
+    name: str | None
+    choices: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class _UnclearError(LabelError):
+    def __init__(self, problem: str, choices: Iterable[str] = ()) -> None:
+        super().__init__(problem)
+        self.choices = _possible(choices)
+
+
+def read_caption(text: str) -> Caption:
+    """The class that a caption, or a reply to a photo, names. Never raises and never guesses.
+
+    Only the first line with something in it counts. A leading `@name ` is dropped, then a leading `label:` or `/label`.
+    The line's only hashtag is the class, wherever it stands; without one, the whole line is.
+
+    Unclear are: several hashtags; more words after a leading hashtag, because they may belong to it; a question; a
+    link; a command; more than five words without `label:`; and whatever cannot be a class name.
     """
-    line = caption.strip().partition("\n")[0].strip()
-    line = re.sub(r"^label\s*:\s*", "", line, flags=re.IGNORECASE)
-    if len(re.findall(r"(?:^|\s)#\w", line)) > 1:
-        raise LabelError("There are several hashtags; send the photo again with one class only.")
-    return class_name(line.removeprefix("#"))
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    try:
+        return Caption(_class_of(unicodedata.normalize("NFKC", line)))
+    except LabelError as error:
+        quoted = line[:MOST_QUOTED].encode(errors="replace").decode()  # Half a surrogate pair cannot be sent.
+        choices = error.choices if isinstance(error, _UnclearError) else ()
+        return Caption(None, choices, f"{error}\nYou wrote: {quoted}" if line else str(error))
+
+
+def _class_of(line: str) -> str:
+    written = ADDRESSED.sub("", line)
+    rest = " ".join(NAMED.sub("", written).split())
+    words, named = rest.split(), NAMED.match(written) is not None
+    tags = [tag for word in words for tag in _tags(word)]
+    if any(QUESTION.search(word) for word in words if not LINK.search(word)):
+        raise _UnclearError("That looks like a question.", tags or ([_bare(rest)] if len(words) == 1 else []))
+    if len(set(map(key, tags))) > 1:
+        raise _UnclearError("There are several hashtags, but a photo has one class.", tags)
+    long = len(words) > MOST_WORDS and not named
+    if tags and (rest.startswith("#") or not named):
+        return _tagged(tags[0], "" if long or len(words) == 1 else rest)
+    if any(map(LINK.search, words)):
+        raise _UnclearError("A link is not a class name, and I open none.")
+    if COMMAND.match(rest):
+        raise _UnclearError("A command works only as a message of its own.")
+    if long:
+        raise _UnclearError("That is rather long for a class name.", [rest])
+    return _whole(rest, tags)
+
+
+def _tagged(tag: str, rest: str) -> str:
+    """The class of a line with one hashtag; `rest` is the line if all of it may be the name, too."""
+    readings = _possible([tag, rest.removeprefix("#")])
+    if len(readings) > 1:
+        raise _UnclearError("Which words belong to the class?", readings)
+    return readings[0] if readings else class_name(tag)
+
+
+def _whole(rest: str, tags: Sequence[str]) -> str:
+    try:
+        return class_name(rest.removeprefix("#"))
+    except LabelError as error:
+        raise _UnclearError(str(error), tags or [_bare(rest)]) from error
+
+
+def _tags(word: str) -> list[str]:
+    """The hashtags in a word, which may stand in quotes or before a full stop."""
+    inner = word.lstrip("(['\"“‘«„")
+    inner = inner.rstrip(".,;:!?)]'\"”’»" if inner != word else ".,;:!?")
+    return [tag for tag in inner.split("#") if tag] if inner.startswith("#") else []
+
+
+def _bare(text: str) -> str:
+    """The text without what decorates it: emoji, quotes, exclamation marks."""
+    kept = [at for at, character in enumerate(text) if character in EDGES or _letter(character)]
+    return text[kept[0] : kept[-1] + 1] if kept else ""
+
+
+def _possible(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those that can be class names, made safe, each class once."""
+    names: dict[str, str] = {}
+    for text in texts:
+        with suppress(LabelError):
+            name = class_name(text)
+            names.setdefault(key(name), name)
+    return tuple(names.values())[:MOST_CHOICES]
 
 
 def class_name(text: str) -> str:
@@ -45,7 +140,7 @@ def class_name(text: str) -> str:
         raise LabelError(f"A class name has at most {MAX_CHARACTERS} characters; use a shorter one.")
     if name[0] == "." or name[-1] == ".":
         raise LabelError("A class name cannot begin or end with a dot.")
-    if name.partition(".")[0].casefold() in RESERVED:
+    if name.partition(".")[0].casefold() in RESERVED or name.casefold() in CLUTTER:
         raise LabelError(f"“{name}” is a name that Windows reserves; use another one.")
     if not any(unicodedata.category(character)[0] in "LN" for character in name):
         raise LabelError("A class name needs at least one letter or digit.")
@@ -79,8 +174,12 @@ def read_lines(text: str) -> list[str]:
 
 
 def _allowed(character: str) -> bool:
+    return character in MARKS or _letter(character)
+
+
+def _letter(character: str) -> bool:
     # Marks (M) belong to letters in many scripts, such as Devanagari and Thai.
-    return character in MARKS or (unicodedata.category(character)[0] in "LNM" and character not in INVISIBLE)
+    return unicodedata.category(character)[0] in "LNM" and character not in INVISIBLE
 
 
 def _show(character: str) -> str:

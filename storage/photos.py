@@ -4,29 +4,35 @@ Whatever touches a folder does so inside the catalogue's write transaction, so t
 """
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage import catalogue, labels
+from storage import catalogue, labels, receipts
+from storage.acts import Act
 from storage.database import Database, now
 from storage.errors import PhotoError
-from storage.files import move_durably, write_durably
+from storage.files import TEMPORARY, make_folder, write_durably
+from storage.fingerprints import Fingerprints
 from storage.images import NormalPhoto, normalise
+from storage.places import Moves, Places
+from storage.receipts import Labelled, Outcome, Receipt
 from storage.settings import Images
 from storage.splits import Split
-from storage.tables import ChangeRow, ClassRow, PhotoRow, SourceRow
+from storage.tables import ClassRow, PhotoRow, SourceRow
 
+PERSON = "telegram:"  # How the name of somebody in the chat begins, in the history.
+GONE = "The photo is no longer stored; send it again."
 
-class Outcome(StrEnum):
-    ADDED = "added"
-    DUPLICATE = "duplicate"  # It was in this class already.
-    MOVED = "moved"  # It was in another class.
+Decode = Callable[[bytes], NormalPhoto]
 
 
 @dataclass(frozen=True)
@@ -39,22 +45,22 @@ class Photo:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Bytes made ready for the store. `photo` is None where they, with the SHA-256 `source`, are stored already."""
+    """Bytes made ready for the store. `photo` is None where they, with the SHA-256 `source`, are stored already.
+
+    `staged` is where the photo waits on the disk, if it does.
+    """
 
     source: str
     photo: NormalPhoto | None
+    staged: Path | None = None
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """What `add` did. `change` undoes it; None where nothing changed."""
+class Standing:
+    """The class of a photo, and who put it there."""
 
-    outcome: Outcome
-    sha256: str
-    class_name: str
-    class_photos: int
-    before: str | None
-    change: int | None
+    class_name: str | None
+    labelled_by: str | None
 
 
 @dataclass(frozen=True)
@@ -67,67 +73,115 @@ class ClassCount:
 
 
 class Photos:
-    def __init__(self, database: Database, folder: Path, images: Images, clock: Callable[[], datetime] = now) -> None:
-        self.folder = folder
+    """`decode` makes the stored form of a photo, raising ImageError; without one it is done in this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        unlabelled: Path,
+        images: Images,
+        clock: Callable[[], datetime] = now,
+        decode: Decode | None = None,
+    ) -> None:
         self.database = database
+        self.folder = folder
+        self.places = Places(folder, unlabelled)
         self.clock = clock
-        self._images = images
-
-    def normalise(self, content: bytes) -> NormalPhoto:
-        """The stored form of a photo. Raises ImageError."""
-        images = self._images
-        return normalise(content, images.max_side, images.max_megapixels * 1_000_000, images.quality)
-
-    def add(self, content: bytes, class_name: str, by: str, *, move: bool = True) -> Receipt:
-        """Store a photo under a class: `prepare`, then `store`.
-
-        Raises LabelError, ImageError, or PhotoError as `store` does, and then nothing has changed.
-        """
-        name = labels.class_name(class_name)
-        return self.store(self.prepare(content), name, by, move=move)
+        self.fingerprints = Fingerprints(database)
+        self.normalise = decode or partial(
+            normalise,
+            max_side=images.max_side,
+            max_pixels=images.max_megapixels * 1_000_000,
+            quality=images.quality,
+            heic=images.heic,
+        )
 
     def prepare(self, content: bytes) -> Prepared:
-        """The slow half of `add`, which writes nothing and may run in threads. Raises ImageError."""
+        """The slow half of storing, which writes nothing and may run in threads. Raises ImageError."""
         source = hashlib.sha256(content).hexdigest()
         with self.database.read() as session:
             known = self.stored(session, source)
         return Prepared(source, None if known else self.normalise(content))
 
-    def store(self, prepared: Prepared, class_name: str, by: str, *, move: bool = True) -> Receipt:
-        """The short half of `add`. A known photo is not stored twice: if its class differs, it moves.
+    def stage(self, prepared: Prepared) -> Prepared:
+        """Bring the photo onto the disk, beside where `keep` puts it; this is slow, too, and may run in threads."""
+        if prepared.photo is None:
+            return prepared
+        make_folder(self.places.unlabelled)
+        staged = self.places.unlabelled / f"{TEMPORARY}{uuid4().hex}"
+        with staged.open("wb") as file:
+            file.write(prepared.photo.content)
+            file.flush()
+            os.fsync(file.fileno())
+        return Prepared(prepared.source, prepared.photo, staged)
 
-        `class_name` is made safe first. Raises LabelError, and PhotoError where the photo is in another class and
-        `move` is false; then nothing has changed.
+    def keep(self, prepared: Prepared, by: str) -> str:
+        """Store a photo without a label, unless it is stored already; its SHA-256.
+
+        Raises PhotoError where it was stored when it was prepared, and has been removed since.
+        """
+        with self.act("keep", by) as act:
+            row = self._kept(act, prepared)
+            if row is None:
+                raise PhotoError(GONE)
+            return row.sha256
+
+    def label(
+        self, photos: Sequence[str], class_name: str, by: str, key: str | None = None, *, contest: bool = False
+    ) -> Labelled:
+        """Put stored photos, by their hash, into a class; known ones move there.
+
+        With `contest`, what another person has labelled otherwise stays, and this label is only written down. What was
+        done under the same `key` before is told again, and photos that it did not have are added to it.
+        Raises LabelError, and PhotoError where none of the photos is there any more; then nothing has changed.
         """
         name = labels.class_name(class_name)
-        photo = prepared.photo
-        with self.database.write() as session:
-            row = self.stored(session, prepared.source) or (session.get(PhotoRow, photo.sha256) if photo else None)
-            class_row = catalogue.need_class(session, name)
-            if row is None:
-                if photo is None:
-                    raise PhotoError("The photo was removed by hand just now; send it again.")
-                row = catalogue.insert(session, photo, class_row, by, self.clock())
-            before = catalogue.class_of(session, row)
-            if not move and before not in (None, class_row) and self.location(before, row.sha256).exists():
-                raise PhotoError(f"It is already stored under “{before.name if before else ''}”.")
-            catalogue.remember_source(session, prepared.source, row)
-            self._place(session, row, class_row, photo)
-            return self._record(session, row, class_row, by)
+        with self.act("label", by, key) as act:
+            changes = act.changes
+            done = [receipts.told(act.session, change) for change in changes]
+            new = dict.fromkeys(photos).keys() - {receipt.sha256 for receipt in done}
+            if changes and not new:  # The class may have another name by now.
+                return receipts.labelled(act, act.session.get_one(ClassRow, changes[-1].after), done)
+            class_row = catalogue.need_class(act.session, name)
+            done += [self._label(act, sha256, class_row, contest) for sha256 in dict.fromkeys(photos) if sha256 in new]
+            if all(receipt.outcome is Outcome.GONE for receipt in done):
+                raise PhotoError(GONE)
+            return receipts.labelled(act, class_row, done)
 
-    def undo(self, change: int, by: str) -> Receipt:
-        """Take back one change of a photo's class; it returns to where it was, or out of all classes.
+    def add(self, content: bytes, class_name: str, by: str, *, move: bool = True) -> Labelled:
+        """Store one photo under a class: prepared, kept and labelled.
 
-        Raises PhotoError where the photo has been changed again since.
+        Raises LabelError, ImageError, and PhotoError where it is in another class and `move` is false; then nothing has
+        changed.
         """
+        name = labels.class_name(class_name)
+        prepared = self.prepare(content)
+        with self.act("label", by) as act:
+            receipt = self._store(act, prepared, name, move=move)
+            if receipt.outcome is Outcome.CONTESTED:
+                raise PhotoError(f"It is already stored under “{receipt.before}”.")
+            if receipt.outcome is Outcome.GONE:
+                raise PhotoError(GONE)
+            return receipts.labelled(act, catalogue.need_class(act.session, name), [receipt])
+
+    def store_all(
+        self, items: Sequence[tuple[Prepared, str]], by: str, key: str | None = None, *, move: bool = False
+    ) -> list[Receipt]:
+        """Keep photos and put each into the class beside it, in one transaction; under one key, all are one act.
+
+        Unless `move`, a photo of another class stays there, CONTESTED. Raises LabelError.
+        """
+        with self.act("label", by, key) as act:
+            return [self._store(act, prepared, labels.class_name(name), move=move) for prepared, name in items]
+
+    @contextmanager
+    def act(self, what: str, by: str, key: str | None = None) -> Iterator[Act]:
+        """A write transaction for one act; the folders are safe on the disk before it is committed."""
         with self.database.write() as session:
-            done = session.get(ChangeRow, change)
-            row = session.get(PhotoRow, done.photo) if done else None
-            if done is None or row is None or catalogue.newest_change(session, row) != done.id:
-                raise PhotoError("That was changed again since, so it cannot be undone.")
-            before = session.get(ClassRow, done.before) if done.before is not None else None
-            self._place(session, row, before, None)
-            return self._record(session, row, before, by)
+            moves = Moves(self.places)
+            yield Act(session, self.places, moves, what, by, self.clock(), key)
+            moves.sync()
 
     def classes(self) -> list[ClassCount]:
         """Every class that holds photos, by name."""
@@ -136,7 +190,7 @@ class Photos:
             .join(PhotoRow, PhotoRow.class_id == ClassRow.id)
             .group_by(ClassRow.name, PhotoRow.split)
         )
-        counts: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str | None, int]] = {}
         with self.database.read() as session:
             for name, split, count in session.execute(query):
                 counts.setdefault(name, {})[split] = count
@@ -152,6 +206,7 @@ class Photos:
             return [
                 Photo(sha256, name, Split(split), self.path(name, sha256))
                 for sha256, split, name in session.execute(query.order_by(PhotoRow.sha256))
+                if split is not None
             ]
 
     def read(self, path: Path) -> bytes:
@@ -164,10 +219,34 @@ class Photos:
         except FileNotFoundError:
             with self.database.write() as session:  # So nobody is moving it.
                 row = session.get(PhotoRow, path.stem)
-                return (self.location(catalogue.class_of(session, row), row.sha256) if row else path).read_bytes()
+                return ((row and self._find(session, row)) or path).read_bytes()
+
+    def content(self, sha256: str) -> bytes:
+        """The bytes of a photo, in whatever class. Raises PhotoError where it is no longer stored."""
+        with self.database.read() as session:
+            row = session.get(PhotoRow, sha256)
+            class_row = catalogue.class_of(session, row) if row else None
+        try:
+            return self.read(self.places.path(catalogue.name_of(class_row), sha256))
+        except OSError as error:
+            raise PhotoError(GONE) from error
+
+    def holds(self, sha256: str) -> bool:
+        """Whether the photo's file is there, in a class or not."""
+        with self.database.read() as session:
+            row = session.get(PhotoRow, sha256)
+            return row is not None and self._find(session, row) is not None
+
+    def standing(self, sha256: str) -> Standing | None:
+        """Where a photo stands; None where it was never received."""
+        with self.database.read() as session:
+            row = session.get(PhotoRow, sha256)
+            class_row = catalogue.class_of(session, row) if row else None
+            by = catalogue.labeller(session, sha256) if class_row else None
+        return Standing(catalogue.name_of(class_row), by) if row else None
 
     def path(self, class_name: str, sha256: str) -> Path:
-        return self.folder / class_name / f"{sha256}.jpg"
+        return self.places.path(class_name, sha256)
 
     def class_of(self, class_id: int) -> str:
         """The name of the class with this id. Raises PhotoError where there is none."""
@@ -182,38 +261,81 @@ class Photos:
         with self.database.read() as session:
             return dict(session.execute(select(ClassRow.name, ClassRow.id)).all())
 
-    def location(self, class_row: ClassRow | None, sha256: str) -> Path:
-        """Where a photo's file lies. Photos in no class wait beside the class folders, so undo can bring them back."""
-        return self.path(class_row.name, sha256) if class_row else self.folder.parent / "removed" / f"{sha256}.jpg"
+    def prune_unlabelled(self, max_bytes: int) -> int:
+        """Remove the photos that have been in no class for longest, until the others take up at most `max_bytes`.
+
+        They can be sent again. Returns how many went.
+        """
+        with self.database.write() as session:  # So nobody is labelling one of them.
+            return self.places.prune(max_bytes, self.clock(), lambda sha256: _in_no_class(session, sha256))
 
     def stored(self, session: Session, source: str) -> PhotoRow | None:
         """The photo that these original bytes became, if its file is still there."""
         seen = session.get(SourceRow, source)
         row = seen and session.get(PhotoRow, seen.photo)
-        return row if row and self.location(catalogue.class_of(session, row), row.sha256).exists() else None
+        return row if row and self._find(session, row) else None
 
-    def _place(self, session: Session, row: PhotoRow, after: ClassRow | None, photo: NormalPhoto | None) -> None:
-        """Bring the photo's file to where its class wants it."""
-        present = self.location(catalogue.class_of(session, row), row.sha256)
-        wanted = self.location(after, row.sha256)
-        if present == wanted and wanted.exists():
-            return
-        if present.exists():
-            move_durably(present, wanted)
-        elif photo:
-            write_durably(wanted, photo.content)
+    def insert(self, act: Act, photo: NormalPhoto) -> PhotoRow:
+        """The row of a photo, made if it is new."""
+        row = act.session.get(PhotoRow, photo.sha256)
+        if row is None:
+            nearest = self.fingerprints.nearest(act.session, photo.fingerprint)
+            row = catalogue.insert(act.session, photo, nearest, act.by, act.at)
+        return row
+
+    def _find(self, session: Session, row: PhotoRow) -> Path | None:
+        class_row = catalogue.class_of(session, row)
+        return self.places.find(catalogue.name_of(class_row), row.sha256)
+
+    def _kept(self, act: Act, prepared: Prepared) -> PhotoRow | None:
+        """The stored photo; None where it was there already when it was prepared, and is no longer."""
+        row = self.stored(act.session, prepared.source)
+        photo = prepared.photo
+        if row is None and photo:
+            row = self.insert(act, photo)
+            if not self._find(act.session, row):
+                self._write(act, row, photo, prepared.staged)
+            catalogue.remember_source(act.session, prepared.source, row)
+        if prepared.staged:
+            prepared.staged.unlink(missing_ok=True)
+        return row
+
+    def _write(self, act: Act, row: PhotoRow, photo: NormalPhoto, staged: Path | None) -> None:
+        class_row = catalogue.class_of(act.session, row)
+        wanted = self.places.path(catalogue.name_of(class_row), row.sha256)
+        if staged:
+            act.moves.bring(staged, wanted)
         else:
-            raise PhotoError("The photo's file was removed by hand; run `retrainbot reindex`.")
+            write_durably(wanted, photo.content)
 
-    def _record(self, session: Session, row: PhotoRow, after: ClassRow | None, by: str) -> Receipt:
-        """Write the new class and the history."""
-        before = catalogue.class_of(session, row)
-        change = catalogue.file_under(session, row, after, by, self.clock())
-        return Receipt(
-            outcome=Outcome.DUPLICATE if change is None else Outcome.MOVED if before else Outcome.ADDED,
-            sha256=row.sha256,
-            class_name=after.name if after else "",
-            class_photos=catalogue.count(session, after),
-            before=before.name if before else None,
-            change=change.id if change else None,
-        )
+    def _store(self, act: Act, prepared: Prepared, name: str, *, move: bool) -> Receipt:
+        row = self._kept(act, prepared)
+        if row is None:
+            return Receipt(Outcome.GONE, "", None)
+        before = catalogue.class_of(act.session, row)
+        if before and before.key != labels.key(name) and not move:
+            return Receipt(Outcome.CONTESTED, row.sha256, before.name)
+        return receipts.place(act, row, catalogue.need_class(act.session, name))
+
+    def _label(self, act: Act, sha256: str, class_row: ClassRow, contest: bool) -> Receipt:
+        row = act.session.get(PhotoRow, sha256)
+        if row is None:
+            return Receipt(Outcome.GONE, sha256, None)
+        before = catalogue.class_of(act.session, row)
+        if contest and before not in (None, class_row) and _is_of_another(act, sha256):
+            act.say(row, class_row)
+            return Receipt(Outcome.CONTESTED, sha256, catalogue.name_of(before))
+        if before is class_row:
+            act.say(row, class_row)
+        return receipts.place(act, row, class_row)
+
+
+def _is_of_another(act: Act, sha256: str) -> bool:
+    """Whether another person gave the photo its present label."""
+    labeller = catalogue.labeller(act.session, sha256)
+    return labeller is not None and labeller != act.by and labeller.startswith(PERSON)
+
+
+def _in_no_class(session: Session, sha256: str) -> bool:
+    row = session.get(PhotoRow, sha256)
+    return row is None or row.class_id is None

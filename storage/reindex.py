@@ -1,18 +1,22 @@
 """The catalogue follows the class folders, where people rename, copy, move and delete."""
 
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage import catalogue, labels
+from storage.acts import Act
 from storage.errors import LabelError, PhotoError
 from storage.files import TEMPORARY, move_durably, remove_unfinished, sha256_of, write_durably
 from storage.folders import Refusal, entries, prepare_each, unfit
 from storage.photos import Photos, Prepared
 from storage.tables import ClassRow, PhotoRow
+from storage.upgrading import make_up
 
 STORED = re.compile(r"[0-9a-f]{64}\.jpg")
 
@@ -41,6 +45,7 @@ def reindex(photos: Photos, by: str = "reindex") -> ReindexReport:
     was done, this costs one listing and one query.
     Raises PhotoError where the folders cannot be read, or are all gone; nothing counts as deleted then.
     """
+    make_up(photos)
     return _Reindex(photos, by).run()
 
 
@@ -49,6 +54,7 @@ class _Reindex:
         self._photos = photos
         self._by = by
         self._report = ReindexReport()
+        self._key = f"reindex:{uuid4().hex}"  # However many transactions it takes, this is one act.
         query = select(PhotoRow.sha256, ClassRow.name).join(ClassRow, PhotoRow.class_id == ClassRow.id)
         with photos.database.read() as session:
             self._known = dict(session.execute(query).all())  # The class of each photo.
@@ -68,6 +74,9 @@ class _Reindex:
         if missing:
             self._remove(missing)
         return self._report
+
+    def _act(self) -> AbstractContextManager[Act]:
+        return self._photos.act("reindex", self._by, self._key)
 
     def _folders(self) -> list[Path]:
         found = entries(self._photos.folder) if self._photos.folder.is_dir() else []
@@ -107,13 +116,13 @@ class _Reindex:
         except LabelError as error:
             self._report.refused.append(Refusal(str(folder), f"The folder names no class. {error}"))
             return None
-        with self._photos.database.write() as session:
-            row = catalogue.find_class(session, name) or self._renamed_from(session, files)
+        with self._act() as act:
+            row = catalogue.find_class(act.session, name) or self._renamed_from(act.session, files)
             if row is None:
                 return name
             if row.name != name and not self._has_folder(row.name):
                 self._report.renamed[row.name] = name
-                row.name, row.key = name, labels.key(name)
+                act.record_rename(row, name)
             return row.name
 
     def _renamed_from(self, session: Session, files: list[Path]) -> ClassRow | None:
@@ -141,41 +150,38 @@ class _Reindex:
             self._report.refused.append(prepared)
             return
         try:
-            with self._photos.database.write() as session:
-                self._settle(session, path, prepared, class_name)
+            with self._act() as act:
+                self._settle(act, path, prepared, class_name)
         except OSError as error:
             self._report.refused.append(Refusal(str(path), f"The file cannot be moved ({error.strerror})."))
 
-    def _settle(self, session: Session, path: Path, prepared: Prepared, class_name: str) -> None:
+    def _settle(self, act: Act, path: Path, prepared: Prepared, class_name: str) -> None:
         """Bring a file that a person put into the class's folder to its stored name, and the catalogue along."""
         if not path.exists():  # Moved on since it was seen.
             return
-        class_row = catalogue.need_class(session, class_name)
-        row = self._row(session, prepared, class_row)
+        row = self._row(act, prepared)
         if row is None:
             return
-        before = catalogue.class_of(session, row)
-        present = self._photos.location(before, row.sha256)
+        class_row = catalogue.need_class(act.session, class_name)
+        before = catalogue.class_of(act.session, row)
+        present = self._photos.places.path(catalogue.name_of(before), row.sha256)
         if before not in (None, class_row) and present.exists():
             reason = f"It is already stored under “{before.name if before else ''}”; remove one of the two."
             self._report.conflicts.append(Refusal(str(path), reason))
             return
-        wanted = self._photos.location(class_row, row.sha256)
+        wanted = self._photos.places.path(class_row.name, row.sha256)
         self._bring(path, prepared, present, wanted)
-        catalogue.remember_source(session, prepared.source, row)
-        change = catalogue.file_under(session, row, class_row, self._by, self._photos.clock())
-        self._count(before, changed=change is not None, renamed=path != wanted)
+        catalogue.remember_source(act.session, prepared.source, row)
+        self._count(before, changed=act.record(row, class_row), renamed=path != wanted)
 
-    def _row(self, session: Session, prepared: Prepared, class_row: ClassRow) -> PhotoRow | None:
-        photo = prepared.photo
-        if photo is None:  # Known by its own hash, or by that of the file it was made from.
-            return session.get(PhotoRow, prepared.source) or self._photos.stored(session, prepared.source)
-        known = session.get(PhotoRow, photo.sha256)
-        return known or catalogue.insert(session, photo, class_row, self._by, self._photos.clock())
+    def _row(self, act: Act, prepared: Prepared) -> PhotoRow | None:
+        if prepared.photo is None:  # Known by its own hash, or by that of the file it was made from.
+            return act.session.get(PhotoRow, prepared.source) or self._photos.stored(act.session, prepared.source)
+        return self._photos.insert(act, prepared.photo)
 
     def _bring(self, path: Path, prepared: Prepared, present: Path, wanted: Path) -> None:
         """The stored file is safe in its place before the original goes."""
-        if present != wanted and present.exists():  # It waited among the removed ones.
+        if present != wanted and present.exists():  # It waited among those in no class.
             move_durably(present, wanted)
         elif prepared.source == wanted.stem and path != wanted:
             move_durably(path, wanted)
@@ -203,9 +209,8 @@ class _Reindex:
 
     def _remove(self, missing: set[str]) -> None:
         """Photos whose file is gone leave their class."""
-        with self._photos.database.write() as session:
-            for row in (session.get_one(PhotoRow, sha256) for sha256 in sorted(missing)):
-                class_row = catalogue.class_of(session, row)
-                if class_row and not self._photos.location(class_row, row.sha256).exists():
-                    catalogue.file_under(session, row, None, self._by, self._photos.clock())
-                    self._report.removed += 1
+        with self._act() as act:
+            for row in (act.session.get_one(PhotoRow, sha256) for sha256 in sorted(missing)):
+                class_row = catalogue.class_of(act.session, row)
+                if class_row and not self._photos.path(class_row.name, row.sha256).exists():
+                    self._report.removed += act.record(row, None)

@@ -27,6 +27,8 @@ ALLOWED = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "string_type": "must be text in quotes",
     "path_type": "must be a folder's path in quotes",
     "tuple_type": "must be a list, such as [1, 2]",
@@ -62,6 +64,19 @@ def _address(text: str) -> str:
     return text
 
 
+def _webhook(text: str) -> str:
+    if text and not re.fullmatch(r"https?://\S+", text):
+        raise ValueError("must be an address such as https://bot.example.org/retrainbot, or empty")
+    return text
+
+
+def _listen(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isdecimal() and int(port) <= 65535):
+        raise ValueError("must be a host and a port, such as 127.0.0.1:8443")
+    return text
+
+
 def _token(token: SecretStr) -> SecretStr:
     # What may stand in an address must be what the logs redact.
     if token.get_secret_value() and not TOKEN.fullmatch(token.get_secret_value()):
@@ -83,7 +98,14 @@ class Telegram(_Section):
         description="Where the Bot API is; another address is for the sandbox or a Bot API server of your own.",
     )
     users: tuple[PositiveInt, ...] = Field(
-        (), description="Telegram user ids that may use the bot; /help tells a person theirs. Empty: nobody."
+        (),
+        description="Telegram user ids of the owners, who let others in with /people; /help tells a person theirs.",
+    )
+    webhook_url: Annotated[str, AfterValidator(_webhook)] = Field(
+        "", description="Where Telegram shall bring updates. Empty: the bot fetches them itself, which works anywhere."
+    )
+    webhook_listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "127.0.0.1:8443", description="Where the bot listens for them, behind whatever answers at webhook_url."
     )
 
     def need_token(self) -> str:
@@ -103,6 +125,23 @@ class Images(_Section):
         64, ge=1, le=170, description="A photo with more megapixels is refused before it is decoded."
     )
     quality: int = Field(92, ge=50, le=100, description="JPEG quality of stored photos that must be re-encoded.")
+    heic: bool = Field(False, description="Whether HEIC photos are taken, too; it needs `make .venv/.heic`.")
+    decode_seconds: float = Field(20.0, gt=0, le=600, description="A photo that takes longer to decode is refused.")
+
+
+class Intake(_Section):
+    album_seconds: float = Field(
+        1.0, gt=0, le=60, description="An album is answered when no more of it has come for so many seconds."
+    )
+    late_minutes: float = Field(
+        10.0, gt=0, le=1440, description="An answer to a message that has waited longer says so."
+    )
+    messages_a_minute: int = Field(
+        600, ge=1, description="What one person sends beyond this waits its turn; nothing of it is lost."
+    )
+    photos_a_day: int = Field(10_000, ge=1, description="A person's photos beyond this number a day are refused.")
+    quarantine_mb: int = Field(200, ge=1, description="Room for refused files; the oldest go first.")
+    unlabelled_mb: int = Field(2000, ge=50, description="Room for photos that are in no class; the oldest go first.")
 
 
 class Training(_Section):
@@ -164,6 +203,7 @@ class Settings(BaseSettings):
     data: Path = Field(Path("data"), description="The folder for photos, models and the database.")
     telegram: Telegram = Telegram()
     images: Images = Images()
+    intake: Intake = Intake()
     training: Training = Training()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
@@ -185,6 +225,15 @@ class Settings(BaseSettings):
     @property
     def photos_dir(self) -> Path:
         return self.data / "photos"
+
+    @property
+    def unlabelled_dir(self) -> Path:
+        """Photos in no class: not labelled yet, or taken out of their class."""
+        return self.data / "unlabelled"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        return self.data / "quarantine"
 
     @property
     def models_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""Which photos train a model and which judge it: decided once for each photo, at intake, and never changed."""
+"""Which photos train a model and which judge it: decided once for each photo, at its first label, and never changed."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -14,7 +14,7 @@ BLOCK = 10  # Of every ten photos of a class, one validates and one tests.
 
 
 def choose(sha256: str, counts: Mapping[Split, int]) -> Split:
-    """The split of the next photo of a class that holds `counts` photos so far.
+    """The split of the next photo of a class that holds `counts` photos so far; near duplicates count as one.
 
     The first photo trains, and the next two fill the splits that the class lacks, so three photos reach all three. Then
     selection sampling (Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2 S) draws the photos of each

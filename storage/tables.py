@@ -3,7 +3,18 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    TypeDecorator,
+    true,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Sha256 = String(64)
@@ -36,7 +47,11 @@ class Table(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}  # noqa: RUF012  SQLAlchemy's own convention.
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy's own convention.
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+    }
 
 
 class ClassRow(Table):
@@ -48,14 +63,14 @@ class ClassRow(Table):
 
 
 class PhotoRow(Table):
-    """A photo keeps its row, and so its split, when it is removed from its class."""
+    """A photo that was ever received. It keeps its row, and so its split, when it is removed from its class."""
 
     __tablename__ = "photos"
     __table_args__ = (Index("ix_photos_class_split", "class_id", "split"),)
 
     sha256: Mapped[str] = mapped_column(Sha256, primary_key=True)
     class_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
-    split: Mapped[str] = mapped_column(String(10))
+    split: Mapped[str | None] = mapped_column(String(10))  # None until it is first labelled.
     duplicates: Mapped[str] = mapped_column(Sha256, index=True)  # The group of near duplicates it belongs to.
     width: Mapped[int]
     height: Mapped[int]
@@ -72,8 +87,31 @@ class SourceRow(Table):
     photo: Mapped[str] = mapped_column(ForeignKey("photos.sha256"), index=True)
 
 
+class FingerprintRow(Table):
+    """The perceptual hash of a photo; ids rise, so that a reader can take in what is new."""
+
+    __tablename__ = "fingerprints"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    photo: Mapped[str] = mapped_column(ForeignKey("photos.sha256"), unique=True)
+    bits: Mapped[str] = mapped_column(String(64))  # 256 bits in hexadecimal.
+
+
+class ActRow(Table):
+    """What one person did at once: an album labelled, a class renamed. It is undone at once, too."""
+
+    __tablename__ = "acts"
+    __table_args__ = (Index("ix_acts_by", "by", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(100))
+    what: Mapped[str] = mapped_column(String(20))
+    key: Mapped[str | None] = mapped_column(String(200), unique=True)  # Whatever is done again under a key is one act.
+
+
 class ChangeRow(Table):
-    """The history of labels; the newest change of a photo says where it is."""
+    """The history of labels. The newest change of a photo that was made and not undone says where it is."""
 
     __tablename__ = "changes"
 
@@ -83,6 +121,128 @@ class ChangeRow(Table):
     photo: Mapped[str] = mapped_column(ForeignKey("photos.sha256"), index=True)
     before: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
     after: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
+    act: Mapped[int | None] = mapped_column(ForeignKey("acts.id"), index=True)
+    made: Mapped[bool] = mapped_column(default=True, server_default=true())  # False: said, but the photo stayed.
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("changes.id"), index=True)
+
+
+class RenameRow(Table):
+    """The history of class names."""
+
+    __tablename__ = "renames"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    act: Mapped[int] = mapped_column(ForeignKey("acts.id"), index=True)
+    class_id: Mapped[int] = mapped_column(ForeignKey("classes.id"), index=True)
+    before: Mapped[str] = mapped_column(String(64))
+    after: Mapped[str] = mapped_column(String(64))
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("renames.id"), index=True)
+
+
+class InboxRow(Table):
+    """An update of Telegram's, kept before it is confirmed, and for a while after it was worked."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        Index("ix_inbox_waiting", "bot", "done_at", "due_at"),
+        Index("ix_inbox_album", "bot", "chat", "album"),
+    )
+
+    bot: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    update_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chat: Mapped[int] = mapped_column(BigInteger)  # 0 where the update has none.
+    lane: Mapped[str] = mapped_column(String(10))  # Updates of one chat and lane are worked in order.
+    album: Mapped[str | None] = mapped_column(String(64))
+    content: Mapped[dict[str, Any]]
+    received_at: Mapped[datetime]
+    due_at: Mapped[datetime]  # Not before this.
+    tries: Mapped[int] = mapped_column(default=0)
+    done_at: Mapped[datetime | None]
+
+
+class ReceivedRow(Table):
+    """A message with a photo, and what became of it: a photo of the catalogue, or why it was refused."""
+
+    __tablename__ = "received"
+    __table_args__ = (Index("ix_received_album", "bot", "chat", "album"), Index("ix_received_person", "person", "at"))
+
+    bot: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chat: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    message: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    person: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+    album: Mapped[str | None] = mapped_column(String(64))
+    file_unique_id: Mapped[str] = mapped_column(String(100), index=True)
+    photo: Mapped[str | None] = mapped_column(ForeignKey("photos.sha256"))
+    refused: Mapped[str | None]
+
+
+class AlbumRow(Table):
+    """An album that was answered: a photo of it that comes late joins its class, and its receipt is edited."""
+
+    __tablename__ = "albums"
+
+    bot: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chat: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    album: Mapped[str] = mapped_column(String(64), primary_key=True)
+    class_name: Mapped[str | None] = mapped_column(String(64))
+    reply: Mapped[int | None] = mapped_column(BigInteger)  # Our message about it.
+
+
+class SubjectRow(Table):
+    """Which photos a message of ours is about."""
+
+    __tablename__ = "subjects"
+
+    bot: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chat: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    message: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    photos: Mapped[list[str]]
+
+
+class OfferRow(Table):
+    """The buttons under one message: what they do, and to what. One of them can be used, once."""
+
+    __tablename__ = "offers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    chat: Mapped[int] = mapped_column(BigInteger)
+    what: Mapped[str] = mapped_column(String(20))
+    content: Mapped[dict[str, Any]]
+    made_at: Mapped[datetime]
+    used_by: Mapped[str | None] = mapped_column(String(200))  # The key of the act.
+
+
+class PersonRow(Table):
+    """Somebody who was let in through the chat."""
+
+    __tablename__ = "people"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(10))
+    added_at: Mapped[datetime]
+    added_by: Mapped[str] = mapped_column(String(100))
+
+
+class GroupRow(Table):
+    """A group in which the people who are let in may use the bot."""
+
+    __tablename__ = "groups"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    title: Mapped[str] = mapped_column(String(200))
+    added_at: Mapped[datetime]
+    added_by: Mapped[str] = mapped_column(String(100))
+
+
+class SecretRow(Table):
+    """Random keys made on first use."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(String(128))
 
 
 class RunRow(Table):

@@ -25,13 +25,13 @@ from storage import labels
 from storage.database import Database, now
 from storage.models import GOLDEN, LABELS, Manifest, Models
 from storage.runs import RunOptions, Runs, RunState
-from storage.settings import Settings, Telegram, Training
+from storage.settings import Settings, Training
 
 SIZE = 32  # Pixels a side of what the tiny network takes.
 COLOURS = MappingProxyType({"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)})
 ADA, STRANGER = 1001, 2002
 TOKEN = "4711:" + "Secret-Token_0123456789abcdefghij"
-FAST = Pace(album_quiet=0.3, pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2)
+FAST = Pace(pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2)
 PublishTiny = Callable[..., int]
 
 
@@ -69,8 +69,10 @@ async def chatting(settings: Settings, url: str | None = None) -> AsyncIterator[
     """A running bot; on a sandbox of its own unless there is one at `url`."""
     async with AsyncExitStack() as stack:
         url = url or (await stack.enter_async_context(running())).url
-        telegram = Telegram(token=SecretStr(TOKEN), base_url=url, users=(ADA,))
-        settings = settings.model_copy(update={"telegram": telegram})
+        here = {"token": SecretStr(TOKEN), "base_url": url, "users": (ADA,)}
+        telegram = settings.telegram.model_copy(update=here)
+        intake = settings.intake.model_copy(update={"album_seconds": 0.3})
+        settings = settings.model_copy(update={"telegram": telegram, "intake": intake})
         service = await stack.enter_async_context(serving(settings, FAST))
         person = await stack.enter_async_context(Person(url, ADA))
         yield Chat(url, settings, service, person)

@@ -34,19 +34,17 @@ async def test_help_lists_every_command(chat: Chat) -> None:
     assert {item["command"]: item["description"] for item in published} == replies.COMMANDS
     assert all(f"/{name}: {meaning}" in text for name, meaning in replies.COMMANDS.items())
     for name in replies.COMMANDS:
-        assert not (await answer(chat, f"/{name}")).startswith("Send me a photo")
+        assert not (await answer(chat, f"/{name}")).startswith("Send me a photo and")
     assert f"Your id is {ADA}." in text
 
 
 async def test_refuses_strangers(chat: Chat, paint: Painter) -> None:
-    """Who is not in the configuration is told their id and how to be let in, and nothing they send has any effect."""
+    """Whoever was not let in is told their id and how to be, and nothing they send has any effect."""
     await teach(chat, paint, "rose")
     async with Person(chat.url, STRANGER, "Eve") as eve:
         for sent in (await eve.photo(paint("red"), "rose"), await eve.say("/train"), await eve.say("hello")):
             refusal = await eve.reply_to(sent["message_id"])
-            assert (
-                refusal["text"] == f"Your id is {STRANGER}; ask the owner to add it to telegram.users in config.toml."
-            )
+            assert f"Your id is {STRANGER}. Ask an admin to send me: /people add {STRANGER}" in refusal["text"]
         said = await eve.say("/start")
         assert str(STRANGER) in (await eve.reply_to(said["message_id"]))["text"]
     assert [item.photos for item in chat.service.stores.photos.classes()] == [1]
@@ -54,8 +52,9 @@ async def test_refuses_strangers(chat: Chat, paint: Painter) -> None:
 
 
 async def test_refuses_the_taps_of_strangers(chat: Chat, paint: Painter) -> None:
-    """A button in a group works for the people of the configuration only."""
+    """A button in a group works for the people who were let in only."""
     group = -77
+    chat.service.stores.people.allow_group(group, "Garden", "test")
     async with Person(chat.url, group, person_id=ADA) as ada, Person(chat.url, group, person_id=STRANGER) as eve:
         sent = await ada.photo(paint("red"), "rose")
         receipt = await ada.reply_to(sent["message_id"])

@@ -20,6 +20,7 @@ from bot.stores import open_stores
 from cli.main import explain
 from demo import samples
 from storage import lifeline
+from storage.images import model_input
 from storage.runs import Run, RunOptions
 from storage.settings import Settings
 
@@ -144,7 +145,7 @@ async def test_chat_and_evaluate_agree_about_every_test_photo(evaluated: dict[st
     assert evaluated["accuracy"] == 1.0
     settings = Settings(data=data)
     stores = open_stores(settings)
-    async with Predictor(stores.models, stores.photos.normalise, threads=2) as predictor:
+    async with Predictor(stores.models, model_input, threads=2) as predictor:
         for photo in evaluated["photos"]:
             path = stores.photos.path(photo["class"], photo["sha256"])
             answer = await predictor.predict(path.read_bytes())

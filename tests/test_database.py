@@ -1,21 +1,53 @@
 """One database file under several processes, old and new schemas, and damage."""
 
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, select
+from sqlalchemy.exc import IntegrityError
 
-from storage.database import Database
+from storage.database import MIGRATIONS, Database
 from storage.errors import DatabaseError
-from storage.tables import ClassRow, Table
+from storage.tables import ChangeRow, ClassRow, FingerprintRow, PhotoRow, Table
 
+OLD_ROWS = """
+INSERT INTO classes (id, name, key) VALUES (1, 'daisy', 'daisy'), (2, 'rose', 'rose');
+INSERT INTO photos (sha256, class_id, split, duplicates, width, height, added_at, added_by) VALUES
+    ('aaaa', 2, 'train', 'aaaa', 4, 3, '2026-01-01 00:00:00', 'telegram:1'),
+    ('bbbb', NULL, 'test', 'bbbb', 4, 3, '2026-01-01 00:00:00', 'telegram:1');
+INSERT INTO sources (sha256, photo) VALUES ('cccc', 'aaaa');
+INSERT INTO changes (id, at, by, photo, before, after) VALUES
+    (1, '2026-01-01 00:00:00', 'telegram:1', 'aaaa', NULL, 1),
+    (2, '2026-01-01 00:00:00', 'telegram:1', 'aaaa', 1, 2),
+    (3, '2026-01-01 00:00:00', 'telegram:1', 'bbbb', 1, NULL);
+INSERT INTO runs (id, state, options, requested_by, created_at, token, lost, done, total) VALUES
+    (1, 'succeeded', '{}', 'ann', '2026-01-01 00:00:00', 1, 0, 0, 0);
+INSERT INTO versions (number, created_at, run, manifest) VALUES (1, '2026-01-01 00:00:00', 1, 'dddd');
+INSERT INTO served (id, version, at, by, reason) VALUES (1, 1, '2026-01-01 00:00:00', 'ann', 'first');
+"""
+MIGRATE_UNTIL = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import Engine, event
+from storage.database import Database
+
+@event.listens_for(Engine, "after_cursor_execute")
+def kill(_connection, _cursor, statement, *_rest):
+    if "CREATE TABLE " + sys.argv[2] in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Database(Path(sys.argv[1]))
+"""
 OPEN = """
 import sys
 from pathlib import Path
@@ -102,6 +134,64 @@ def test_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
     engine.dispose()
+
+
+def first_schema(file: Path) -> None:
+    """A database as the first version made it, with photos, their history, and a run."""
+    engine = create_engine(f"sqlite:///{file}")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(file)) as old:
+        old.execute("PRAGMA foreign_keys = ON")
+        old.executescript(OLD_ROWS)
+
+
+def rows(file: Path, *queries: str) -> list[list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [connection.execute(query).fetchall() for query in queries]
+
+
+def test_first_schema_is_carried_over(tmp_path: Path) -> None:
+    """Photos keep class and split, and history and models what they point to; then new rows can be written."""
+    file = tmp_path / "old.db"
+    first_schema(file)
+    queries = (
+        "SELECT sha256, class_id, split, duplicates, added_by FROM photos ORDER BY sha256",
+        "SELECT id, photo, before, after, by FROM changes ORDER BY id",
+        "SELECT * FROM sources",
+        "SELECT * FROM versions",
+        "SELECT * FROM served",
+    )
+    before = rows(file, *queries)
+    database = Database(file)
+    assert rows(file, *queries, "PRAGMA foreign_key_check") == [*before, []]
+    with database.write() as session:
+        assert [(row.made, row.act, row.undoes) for row in session.scalars(select(ChangeRow))] == [
+            (True, None, None)
+        ] * 3
+        session.get_one(PhotoRow, "aaaa").split = None
+        session.add(FingerprintRow(photo="aaaa", bits="0" * 64))
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.add(FingerprintRow(photo="ffff", bits="0" * 64))
+    database.close()
+
+
+def test_kill_amid_a_migration_leaves_the_old_schema(tmp_path: Path) -> None:
+    """After kill -9 the database is as it was, and the next start carries it over."""
+    file = tmp_path / "old.db"
+    first_schema(file)
+    queries = "SELECT sql FROM sqlite_master ORDER BY name", "SELECT * FROM photos ORDER BY sha256"
+    before = rows(file, *queries)
+    for table in ("fingerprints", "renames", "people"):
+        killed = subprocess.run([sys.executable, "-c", MIGRATE_UNTIL, str(file), table], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert rows(file, *queries, "SELECT * FROM alembic_version") == [*before, [("0001",)]]
+    Database(file).close()
+    assert rows(file, "SELECT count(*) FROM photos", "SELECT * FROM alembic_version") == [[(2,)], [("0002",)]]
 
 
 def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from conftest import COLOURS, Painter, PublishTiny, publish
 from storage import labels
 from storage.database import Database
 from storage.errors import ModelError, RunError
+from storage.history import History
 from storage.models import GOLDEN, LABELS, Models
 from storage.photos import Photos
 from storage.runs import RunOptions, Runs
@@ -29,7 +30,7 @@ Start = Callable[[], Pipeline]
 
 @pytest.fixture
 def photos(settings: Settings, paint: Painter) -> Iterator[Photos]:
-    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.images)
+    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
     for name, colour in zip(CLASSES, COLOURS, strict=True):
         for _ in range(4):
             photos.add(paint(colour), name, "ann")
@@ -81,9 +82,8 @@ async def test_photos_moved_since_the_snapshot_are_judged(
     """A photo that was relabelled or taken out by undo counts with the snapshot's label; a deleted one does not."""
     relabelled, undone, deleted = data.split(Split.TEST)
     photos.add(relabelled.path.read_bytes(), "d", "bob")
-    change = photos.add(undone.path.read_bytes(), "d", "bob").change
-    assert change
-    assert photos.undo(change, "bob").class_name == undone.class_name
+    photos.add(undone.path.read_bytes(), "d", "bob")
+    assert History(photos).undo_last("bob").back == {undone.class_name: 1}
     deleted.path.unlink()
     judged, served = await start().evaluate(candidate, data)
     assert judged.photos == (relabelled, undone)

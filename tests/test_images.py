@@ -1,18 +1,22 @@
 """What cameras and chats send, as it is stored and as a network sees it."""
 
 import io
-import struct
-import zlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise
-from PIL import Image
+from PIL import Image, ImageCms, ImageEnhance
 
+from benchmarks.hostile import many_scans, png_header
 from storage.errors import ImageError
-from storage.images import UPRIGHT, model_input, normalise
+from storage.images import UPRIGHT, NormalPhoto, check_heic, model_input, normalise
 from storage.jpeg import is_plain
 
 # Pillow warns of what our damaged files make it find; what counts is what comes out.
@@ -41,6 +45,29 @@ def with_mode(mode: str) -> Image.Image:
         palette.info["transparency"] = 3
         return palette
     return noise(1, mode=mode)
+
+
+def profile() -> bytes:
+    """Of sRGB."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exchanged() -> bytes:
+    """A profile that calls red what others call green, by its table of tags (ICC.1, 7.3)."""
+    return profile().replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+
+
+def colour(content: bytes) -> tuple[int, ...]:
+    """The colour in the middle of the stored photo."""
+    photo = normalise(content)
+    pixel = decoded(photo.content).getpixel((photo.width // 2, photo.height // 2))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+def distance(one: NormalPhoto, other: NormalPhoto) -> int:
+    """Bits in which two fingerprints differ."""
+    return (int(one.fingerprint, 16) ^ int(other.fingerprint, 16)).bit_count()
 
 
 def decoded(content: bytes) -> Image.Image:
@@ -90,6 +117,63 @@ def test_transparency_is_laid_on_white(kind: str) -> None:
     assert decoded(normalise(encoded(clear, kind)).content).getpixel((16, 16)) == (255, 255, 255)
 
 
+def test_half_transparent_is_half_white() -> None:
+    """What shines through is white, with grey and with colour."""
+    assert colour(encoded(Image.new("LA", (32, 32), (0, 128)), "PNG")) == pytest.approx((127,) * 3, abs=2)
+    assert colour(encoded(Image.new("RGBA", (32, 32), (255, 0, 0, 128)), "PNG")) == pytest.approx(
+        (255, 127, 127), abs=3
+    )
+
+
+def test_one_transparent_colour_is_white() -> None:
+    """A PNG may call one colour, or one entry of its palette, transparent."""
+    assert colour(encoded(Image.new("RGB", (32, 32), (0, 200, 0)), "PNG", transparency=(0, 200, 0))) == (255,) * 3
+    palette = Image.new("P", (32, 32), 1)
+    palette.putpalette([0, 0, 0, 200, 0, 0])
+    assert colour(encoded(palette, "PNG")) == pytest.approx((200, 0, 0), abs=3)
+    assert colour(encoded(palette, "PNG", transparency=1)) == (255,) * 3
+
+
+@pytest.mark.parametrize(("ink", "shown"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))])
+def test_printers_colours_are_turned_into_light(ink: tuple[int, ...], shown: tuple[int, ...]) -> None:
+    """A CMYK JPEG keeps its inks inverted, as Adobe does; the photo is not a negative."""
+    assert colour(encoded(Image.new("CMYK", (32, 32), ink), "JPEG")) == pytest.approx(shown, abs=3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_colour_profile_is_applied(kind: str) -> None:
+    """A photo looks as its profile says, though the profile itself is dropped."""
+    red = Image.new("RGB", (32, 32), (250, 0, 0))
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    assert colour(encoded(red, kind, icc_profile=profile(), **lossless)) == pytest.approx((250, 0, 0), abs=4)
+    assert colour(encoded(red, kind, icc_profile=exchanged(), **lossless)) == pytest.approx((0, 250, 0), abs=8)
+
+
+@pytest.mark.parametrize("broken", [b"profile", profile()[:200], profile()[:128] + b"\xff" * 400, b"\0" * 3000])
+def test_damaged_profile_is_left_out(broken: bytes) -> None:
+    """The photo is taken with its colours as they are."""
+    assert colour(encoded(Image.new("RGB", (32, 32), (250, 0, 0)), "PNG", icc_profile=broken)) == pytest.approx(
+        (250, 0, 0), abs=4
+    )
+
+
+def test_profile_of_other_colours_is_left_out() -> None:
+    """A profile for RGB says nothing about a grey picture or about inks."""
+    assert colour(encoded(Image.new("L", (32, 32), 77), "PNG", icc_profile=exchanged())) == pytest.approx(
+        (77,) * 3, abs=2
+    )
+    ink = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    assert colour(encoded(ink, "JPEG", icc_profile=exchanged())) == pytest.approx((255, 0, 0), abs=3)
+
+
+def test_pictures_within_one_jpeg_are_its_first() -> None:
+    """Phones put a second picture behind the first (MPO); it is a JPEG all the same."""
+    pair = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    content = encoded(pair[0], "MPO", save_all=True, append_images=pair[1:])
+    assert colour(content) == pytest.approx((255, 0, 0), abs=3)
+    assert is_plain(normalise(content).content)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_first_frame_of_an_animation_counts(kind: str) -> None:
     """An animation is stored as its first picture."""
@@ -119,7 +203,7 @@ def test_photos_are_turned_upright(kind: str, orientation: int) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_metadata_are_gone(kind: str) -> None:
     """Of where and with what a photo was taken nothing is stored."""
-    content = encoded(noise(2), kind, exif=exif(1), icc_profile=b"profile of a camera", xmp=b"<x>where</x>")
+    content = encoded(noise(2), kind, exif=exif(1), icc_profile=profile(), xmp=b"<x>where</x>")
     photo = normalise(content)
     assert is_plain(photo.content)
     assert not decoded(photo.content).getexif()
@@ -140,6 +224,21 @@ def test_large_photos_are_made_smaller() -> None:
     photo = normalise(encoded(noise(4, (400, 200))), max_side=100)
     assert (photo.width, photo.height) == (100, 50)
     assert normalise(photo.content, max_side=100) == photo
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (1, 1)])
+def test_narrow_photos_stay_pictures(size: tuple[int, int]) -> None:
+    """However narrow, a photo keeps at least a pixel."""
+    photo = normalise(encoded(Image.new("L", size), "PNG"))
+    assert max(photo.width, photo.height) == min(1024, max(size))
+    assert min(photo.width, photo.height) == 1
+
+
+def test_slow_jpeg_is_made_anew() -> None:
+    """A picture of hundreds of scans would take long at every reading."""
+    photo = normalise(many_scans(encoded(noise(1), progressive=True), 300))
+    assert is_plain(photo.content)
+    assert len(photo.content) < 20_000
 
 
 def test_stored_photo_comes_back_unchanged() -> None:
@@ -184,6 +283,87 @@ def test_damaged_photos_are_refused_in_words(content: bytes, data: st.DataObject
     assert model_input(photo.content, 16).shape == (16, 16, 3)
 
 
+@given(st.integers(0, 1000), st.sampled_from(["JPEG", "PNG", "WEBP"]))
+@settings(max_examples=30)
+def test_photo_has_the_fingerprint_of_its_stored_form(seed: int, kind: str) -> None:
+    """64 hexadecimal digits, the same for what was sent and for what is stored."""
+    photo = normalise(encoded(noise(seed, (80, 60)), kind), max_side=64)
+    assert re.fullmatch("[0-9a-f]{64}", photo.fingerprint)
+    assert normalise(photo.content, max_side=64).fingerprint == photo.fingerprint
+
+
+def test_fingerprint_tells_photos_apart() -> None:
+    """Copies that were re-encoded, made smaller or brighter are near; another photo, or its mirror image, is far."""
+    with Image.open(Path(__file__).parent.parent / "docs" / "signs.jpg") as sheet:
+        scene = sheet.convert("RGB")
+    left, right = (scene.crop((x, 0, x + scene.width // 2, scene.height)) for x in (0, scene.width // 2))
+    photo = normalise(encoded(left, quality=95))
+    copies = [
+        encoded(left, quality=40),
+        encoded(left.resize((left.width // 2, left.height // 2)), "WEBP"),
+        encoded(ImageEnhance.Brightness(left).enhance(1.2), "PNG"),
+    ]
+    assert max(distance(photo, normalise(copy)) for copy in copies) <= 20
+    others = [right, left.transpose(Image.Transpose.FLIP_LEFT_RIGHT), noise(1)]
+    assert min(distance(photo, normalise(encoded(other))) for other in others) >= 60
+
+
+def test_plain_picture_has_an_empty_fingerprint() -> None:
+    """Nothing in it is lighter than anything else."""
+    assert normalise(encoded(Image.new("RGB", (90, 70), "green"))).fingerprint == "0" * 64
+
+
+def heic(**options: Any) -> bytes:
+    check_heic()
+    return encoded(Image.new("RGB", (64, 32), (0, 200, 0)), "HEIF", **options)
+
+
+def test_heic_is_taken_where_it_is_wanted() -> None:
+    """Upright, without metadata, as any other photo."""
+    photo = normalise(heic(exif=exif(6).tobytes()), heic=True)
+    pixel = decoded(photo.content).getpixel((5, 5))
+    assert (photo.width, photo.height) == (32, 64)
+    assert pixel == pytest.approx((0, 200, 0), abs=12)
+    assert is_plain(photo.content)
+
+
+def test_heic_is_refused_elsewhere() -> None:
+    """The sender reads how to send it instead."""
+    with pytest.raises(ImageError, match="send it as a photo, not as a file"):
+        normalise(heic())
+
+
+@pytest.mark.parametrize("keep", [20, 200, 400])
+def test_damaged_heic_is_refused(keep: int) -> None:
+    """A file that ends early is told from one that is something else."""
+    with pytest.raises(ImageError, match="damaged"):
+        normalise(heic()[:keep], heic=True)
+
+
+def test_heic_has_the_same_limit() -> None:
+    """The pixels are counted before they are decoded."""
+    with pytest.raises(ImageError, match="64 × 32 pixels"):
+        normalise(heic(), max_pixels=1000, heic=True)
+
+
+def test_heic_without_its_reader_is_told_at_start() -> None:
+    """Where it is switched on but not installed, the message says what to run."""
+    code = "import sys; sys.modules['pillow_heif'] = None; from storage.images import check_heic; check_heic()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "SettingsError: images.heic is on" in done.stderr
+    assert "make .venv/.heic" in done.stderr
+
+
+def test_reasons_are_documented() -> None:
+    """docs/images.md names every reason for which a photo is refused."""
+    page = " ".join((Path(__file__).parent.parent / "docs" / "images.md").read_text("utf-8").split())
+    jpeg, large = encoded(noise(1)), encoded(Image.new("L", (1100, 1000)), "PNG")
+    for content in (b"GIF", heic(), jpeg[:-50], large):
+        with pytest.raises(ImageError) as refused:
+            normalise(content, max_pixels=1_000_000)
+        assert re.sub(r"\d+", "…", str(refused.value)) in page
+
+
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
 def test_other_formats_are_refused(kind: str) -> None:
     """Only formats that cameras and chats send are decoded, whatever the file is called."""
@@ -200,12 +380,14 @@ def test_other_bytes_are_refused(content: bytes) -> None:
 
 def test_bombs_are_refused_by_their_header() -> None:
     """A small file that says it is huge is refused before a single pixel is decoded: there are none in it."""
-    size = struct.pack(">II", 12_000, 10_000)
-    header = b"IHDR" + size + b"\x08\x02\x00\x00\x00"
-    chunks = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    content = b"\x89PNG\r\n\x1a\n" + chunks + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     with pytest.raises(ImageError, match=r"12000 × 10000 pixels; at most 64 megapixels"):
-        normalise(content)
+        normalise(png_header(12_000, 10_000))
+
+
+def test_more_than_pillow_opens_is_refused_in_the_same_words() -> None:
+    """Pillow has a limit of its own; the sender reads ours."""
+    with pytest.raises(ImageError, match="far too many pixels; at most 64 megapixels"):
+        normalise(png_header(40_000, 40_000))
 
 
 def test_model_input_is_the_whole_photo() -> None:

@@ -1,39 +1,60 @@
 """Class folders from anywhere, copied into the store."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
+from sqlalchemy import func, select
 
 from storage.database import Database
 from storage.errors import PhotoError
-from storage.images import NormalPhoto
-from storage.importing import ClassImport, import_folder
+from storage.history import History
+from storage.images import NormalPhoto, normalise
+from storage.importing import BATCH, ClassImport, import_folder
+from storage.photos import Photos
+from storage.reindex import reindex
+from storage.settings import Images
+from storage.tables import ChangeRow
+
+IMPORT = """
+import sys
+from pathlib import Path
+from storage.database import Database
+from storage.importing import import_folder
 from storage.photos import Photos
 from storage.settings import Images
+data = Path(sys.argv[2])
+import_folder(Path(sys.argv[1]), Photos(Database(data / "photos.db"), data / "photos", data / "unlabelled", Images()))
+"""
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-class CountingPhotos(Photos):
-    """A store that counts how often it decodes."""
-
-    decoded = 0
-
-    def normalise(self, content: bytes) -> NormalPhoto:
-        self.decoded += 1
-        return super().normalise(content)
+def opened(folder: Path, decode: Callable[[bytes], NormalPhoto] | None = None) -> Photos:
+    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images(), decode=decode)
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[CountingPhotos]:
-    store = CountingPhotos(Database(tmp_path / "data" / "photos.db"), tmp_path / "data" / "photos", Images())
+def photos(tmp_path: Path) -> Iterator[Photos]:
+    store = opened(tmp_path / "data")
     yield store
     store.database.close()
+
+
+def on_disk(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file() and "photos.db" not in path.name}
+
+
+def changes(photos: Photos) -> int | None:
+    """How many lines the history has."""
+    with photos.database.read() as session:
+        return session.scalar(select(func.count()).select_from(ChangeRow))
 
 
 @pytest.fixture
@@ -62,12 +83,21 @@ def test_source_is_left_as_it_was(photos: Photos, folder: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
-def test_second_import_decodes_nothing(photos: CountingPhotos, folder: Path) -> None:
-    """Files that were imported before are known by their bytes."""
+def test_second_import_adds_and_decodes_nothing(tmp_path: Path, folder: Path) -> None:
+    """Files that were imported before are known by their bytes; neither files nor history come of them."""
+    decoded = []
+
+    def decode(content: bytes) -> NormalPhoto:
+        decoded.append(content)
+        return normalise(content)
+
+    photos = opened(tmp_path / "data", decode)
     import_folder(folder, photos)
-    photos.decoded = 0
+    files, history, times = on_disk(tmp_path / "data"), changes(photos), len(decoded)
     report = import_folder(folder, photos)
-    assert (report.added, report.duplicates, photos.decoded) == (0, 6, 0)
+    assert (report.added, report.duplicates, len(decoded)) == (0, 6, times)
+    assert (on_disk(tmp_path / "data"), changes(photos)) == (files, history)
+    photos.database.close()
 
 
 def test_photo_of_another_class_is_refused(photos: Photos, folder: Path) -> None:
@@ -108,10 +138,43 @@ def test_clutter_is_passed_over(photos: Photos, folder: Path) -> None:
 
 
 def test_progress_counts_every_file(photos: Photos, folder: Path) -> None:
-    """The last call says that all are done."""
+    """The number done rises, and the last call says that all are."""
+    for number in range(BATCH):
+        write(folder / "tulip" / f"{number}.jpg", photo(100 + number))
     calls: list[tuple[int, int]] = []
     import_folder(folder, photos, progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 6) for done in range(1, 7)]
+    assert calls == [(BATCH, BATCH + 6), (BATCH + 6, BATCH + 6)]
+
+
+def test_import_is_one_act(photos: Photos, folder: Path) -> None:
+    """However many photos it brings, an import is taken back at once; nothing is left on the way."""
+    for number in range(BATCH):
+        write(folder / "tulip" / f"{number}.jpg", photo(100 + number))
+    import_folder(folder, photos)
+    assert not any(photos.places.unlabelled.iterdir())
+    undone = History(photos).undo_last("import")
+    assert (undone.out, photos.all()) == (BATCH + 5, [])
+
+
+def test_killed_import_loses_nothing(tmp_path: Path, folder: Path) -> None:
+    """After kill -9 on its way, another import of the same folder, or reindex, brings the rest."""
+    for number in range(200):
+        write(folder / "tulip" / f"{number}.jpg", photo(100 + number))
+    data = tmp_path / "data"
+    for wanted in (20, 90):
+        with subprocess.Popen([sys.executable, "-c", IMPORT, str(folder), str(data)]) as child:
+            while child.poll() is None and len(list(data.rglob("*.jpg"))) < wanted:
+                pass
+            child.kill()
+    photos = opened(data)
+    reindex(photos)
+    report = import_folder(folder, photos)
+    assert report.refused == []
+    assert {row.name: row.photos for row in photos.classes()} == {"Ox-eye_daisy": 3, "rose": 2, "tulip": 200}
+    assert {path for path in on_disk(data / "photos") if path.suffix == ".jpg"} == {
+        known.path for known in photos.all()
+    }
+    photos.database.close()
 
 
 def test_missing_folder_is_told(photos: Photos, tmp_path: Path) -> None:
@@ -126,7 +189,7 @@ def test_missing_folder_is_told(photos: Photos, tmp_path: Path) -> None:
 def test_nothing_is_lost(tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, int]]) -> None:
     """Added, duplicates and refused make up the files seen, for any folder."""
     folder = tmp_path_factory.mktemp("store")
-    photos = Photos(Database(folder / "photos.db"), folder / "photos", Images())
+    photos = opened(folder)
     (folder / "in").mkdir()
     for place, (name, number) in enumerate(files):
         write(folder / "in" / name / f"{place}.jpg", photo(number) if number >= 0 else b"no photo")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pictures import encoded, noise
 from PIL import Image
 
+from benchmarks.hostile import many_scans
 from storage.jpeg import is_plain
 
 PLAIN = encoded(noise(1))
@@ -53,6 +54,19 @@ def test_bare_pictures_are_plain(content: bytes) -> None:
 def test_anything_more_is_not_plain(content: bytes) -> None:
     """Metadata, comments, profiles, second pictures and trailing bytes are found."""
     assert not is_plain(content)
+
+
+@pytest.mark.parametrize(("scans", "plain"), [(10, True), (200, False)])
+def test_pictures_that_are_made_to_take_long_are_not_plain(scans: int, plain: bool) -> None:
+    """A few scans are what progressive pictures have; hundreds are there to waste time, at every reading."""
+    assert is_plain(many_scans(encoded(noise(1), progressive=True), scans)) is plain
+
+
+@pytest.mark.parametrize("frame", [0xC3, 0xC9, 0xCA, 0xCB])
+def test_pictures_that_few_can_read_are_not_plain(frame: int) -> None:
+    """Lossless and arithmetic coding are JPEG, but a stored photo is for every reader."""
+    at = PLAIN.index(b"\xff\xc0") + 1
+    assert not is_plain(PLAIN[:at] + bytes([frame]) + PLAIN[at + 1 :])
 
 
 @given(st.integers(0, len(PLAIN) - 1))

@@ -1,29 +1,25 @@
 """Captions, class names, and labels.txt."""
 
-import random
+import re
 import unicodedata
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.names import NAMES
 from storage import labels
 from storage.errors import LabelError
-from storage.labels import class_name, from_caption, key, read_lines, write_lines
+from storage.labels import Caption, class_name, key, read_caption, read_lines, write_lines
 
-HOSTILE = [
-    "..", ".", "../up", "..\\up", "/etc/passwd", "C:\\Windows", "a/b", "a\\b", "~root/", "\x00", "a\x00b",
-    "a\nb\x0bc/..",
-    "con", "CON.jpg", "nul", "Aux", "COM1", "com¹", "lpt9.txt", "prn.", ".hidden", "dot.", "...", "-", "_", "()", " ",
-    "", "\u202egnp.exe", "a\u200bb", "\ufeffdaisy", "a\u2028b", "x" * 65, "x" * 1024, "\U0001f33c", "\U00020000" * 64,
-    "<b>bold</b>", "a|b", "a:b", "a*b?", 'a"b', "$(reboot)", "`id`", "a;b", "%2e%2e%2f", "\ud800", "\u115f", "\ufe0f",
-    "daisy\ufe0f", "\u3164", "a\u034fb", "½", "ﬁ/ﬂ", "․․/", "．．／", "＜ａ＞", "\U000e0041", "a\x7fb", "a\x85b",
-]  # fmt: skip
 CASES = st.sampled_from([str.upper, str.lower, str.title, str.casefold, str.swapcase])
 READABLE = st.text(
     st.characters(categories=["L", "N", "Zs"], include_characters="_-.+&'‘’,()"), min_size=1, max_size=40
 )
+# What a caption may hold around a name, or before it.
+LOOSE = re.compile(r"label|www\.", re.IGNORECASE)
 
 
 def name_or_none(text: str) -> str | None:
@@ -31,12 +27,6 @@ def name_or_none(text: str) -> str | None:
         return class_name(text)
     except LabelError:
         return None
-
-
-def hostile(count: int) -> list[str]:
-    """The list above, and its parts joined at random."""
-    chance = random.Random(1)  # noqa: S311  Repeatable, not secret.
-    return HOSTILE + ["".join(chance.choices(HOSTILE, k=2)) for _ in range(count - len(HOSTILE))]
 
 
 @pytest.mark.parametrize(
@@ -61,18 +51,103 @@ def test_names_are_made_safe(text: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("caption", "name"),
-    [("daisy", "daisy"), ("#daisy", "daisy"), ("Label:  daisy\nsecond line", "daisy"), ("label: #rose", "rose")],
+    [
+        ("daisy", "daisy"),
+        ("#daisy", "daisy"),
+        ("\n  \n daisy\nfound it in my garden", "daisy"),
+        ("Label:  daisy\nsecond line", "daisy"),
+        ("label: #rose", "rose"),
+        ("/label white rose", "white_rose"),
+        ("/label@retrain_bot rose", "rose"),
+        ("@retrain_bot rose", "rose"),
+        ("@retrain_bot label: rose", "rose"),
+        ("look at this #daisy in my garden", "daisy"),
+        ("#daisy seen in my garden this morning", "daisy"),
+        ("#daisy https://example.org/?q=1", "daisy"),
+        ("(“#ox-eye”),", "ox-eye"),
+        ("#Daisy, #daisy!", "Daisy"),
+        ("label: one two three four five six", "one_two_three_four_five_six"),
+        ("＃向日葵", "向日葵"),
+        ("label：向日葵", "向日葵"),
+        ("labelled", "labelled"),
+    ],
 )
 def test_captions_name_a_class(caption: str, name: str) -> None:
-    """The first line counts, a leading # or label: does not."""
-    assert from_caption(caption) == name
+    """The first line or its only hashtag counts; a leading mention, label: or /label does not."""
+    assert read_caption(caption) == Caption(name)
 
 
-@pytest.mark.parametrize("caption", ["#daisy #rose", "", " \n ", "#", "label:", "what is this?"])
-def test_unclear_captions_are_refused(caption: str) -> None:
-    """Several hashtags, nothing at all or a question name no class."""
-    with pytest.raises(LabelError):
-        from_caption(caption)
+@pytest.mark.parametrize(
+    ("caption", "choices", "problem"),
+    [
+        ("", (), "A class name is needed"),
+        (" \n ", (), "A class name is needed"),
+        ("#", (), "A class name is needed"),
+        ("label:", (), "A class name is needed"),
+        ("🌼", (), "cannot contain “🌼”"),
+        ("\ud800", (), r"cannot contain U\+D800"),
+        ("what is this?", (), "a question"),
+        ("这是什么？", ("这是什么",), "a question"),
+        ("is this a #daisy?", ("daisy",), "a question"),
+        ("daisy?", ("daisy",), "a question"),
+        ("#daisy #rose", ("daisy", "rose"), "several hashtags"),
+        ("#daisy#con", ("daisy",), "several hashtags"),
+        ("#white rose", ("white", "white_rose"), "Which words"),
+        ("label: rose #white", ("white",), "cannot contain “#”"),
+        ("see https://example.org/#rose", (), "link"),
+        ("www.example.org", (), "link"),
+        ("/undo", (), "command"),
+        ("one two three four five six", ("one_two_three_four_five_six",), "rather long"),
+        ("🌼 daisy!!", ("daisy",), "cannot contain"),
+        ("“daisy”", ("daisy",), "cannot contain"),
+        ("daisy.", ("daisy",), "end with a dot"),
+        ("ดอกเดซี่!", ("ดอกเดซี่",), "cannot contain"),
+        ("../up", (), "cannot contain “/”"),
+        ("<b>x</b>", (), "cannot contain “/” “<” “>”"),
+        ("@bob", (), "cannot contain “@”"),
+        ("#con", (), "Windows reserves"),
+    ],
+)
+def test_unclear_captions_ask(caption: str, choices: tuple[str, ...], problem: str) -> None:
+    """What is unclear names no class but says why, and which classes may be meant."""
+    read = read_caption(caption)
+    assert (read.name, read.choices) == (None, choices)
+    assert re.search(problem, read.problem)
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=60))
+def test_any_caption_is_read(text: str) -> None:
+    """Every text names a class or says what is unclear; whatever class it gives is a safe name."""
+    read = read_caption(text)
+    assert (read.name is None) == bool(read.problem)
+    assert all(class_name(name) == name for name in (*read.choices, *filter(None, [read.name])))
+    assert len({key(name) for name in read.choices}) == len(read.choices) <= 8
+    read.problem.encode()
+
+
+@given(READABLE, st.sampled_from(["{}", "label: {}", "/label {}", "@bot {}", " {} \nmore"]))
+def test_names_read_from_a_caption_are_those_written(text: str, frame: str) -> None:
+    """A class name of up to five words is read as it is, whatever stands before or below it."""
+    name = name_or_none(text)
+    if name is None or len(text.split()) > labels.MOST_WORDS or LOOSE.search(unicodedata.normalize("NFKC", text)):
+        return
+    assert read_caption(frame.format(text)) == Caption(name)
+
+
+@given(st.lists(READABLE.map(name_or_none).filter(bool).map(str), min_size=2, max_size=6, unique_by=key))
+def test_several_hashtags_are_never_guessed(names: list[str]) -> None:
+    """However many classes a caption names, none of them is taken, and each can be chosen."""
+    tags = [name for name in names if not LOOSE.search(name) and name_or_none(name.rstrip(".,")) == name]
+    read = read_caption(" ".join(f"#{name}" for name in tags))
+    assert len(tags) < 2 or (read.name is None and set(read.choices) == set(tags))
+
+
+@given(st.text(max_size=60).filter(lambda text: name_or_none(text) is None))
+def test_problems_show_what_was_written(text: str) -> None:
+    """What is wrong is told together with the line as it was written, at the very end."""
+    read = read_caption(text)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    assert read.name or read.problem.endswith(line)
 
 
 @given(st.text())
@@ -136,13 +211,50 @@ def test_hostile_names_stay_in_their_folder(tmp_path: Path) -> None:
     """Of 200 hostile names each is refused, or is a folder that can be made and is listed under that very name."""
     inside = tmp_path / "a" / "b"
     inside.mkdir(parents=True)
-    for text in hostile(200):
+    assert len(set(NAMES)) == 200
+    for text in NAMES:
         name = name_or_none(text)
         if name is not None:
             (inside / name).mkdir(exist_ok=True)
             assert name in {path.name for path in inside.iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_accepted_names_are_folders_on_every_system() -> None:
+    """No accepted name is one that Windows refuses or hides, such as a device, or a name with a dot at its end."""
+    devices = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin\$|conout\$)\Z", re.IGNORECASE)
+    for text in NAMES:
+        name = name_or_none(text)
+        if name is not None:
+            assert not devices.match(name.partition(".")[0].rstrip(" "))
+            assert not re.search(r'[<>:"/\\|?*\x00-\x1f]', name)
+            assert name.rstrip(". ") == name
+            assert not name.startswith(".")
+            assert name.casefold() not in {"thumbs.db", "desktop.ini"}
+
+
+def test_different_names_never_share_a_folder() -> None:
+    """Two hostile names are one class if and only if their folders are one on systems that ignore case."""
+    names = {name for name in map(name_or_none, NAMES) if name}
+    for one, other in combinations(sorted(names), 2):
+        assert (key(one) == key(other)) == (folded(one) == folded(other)), (one, other)
+
+
+@given(READABLE)
+def test_a_name_is_one_class_however_it_is_composed(text: str) -> None:
+    """A folder name that a file system gives back decomposed is the same class, and gives the same name."""
+    name = name_or_none(text)
+    if name is not None:
+        decomposed = unicodedata.normalize("NFD", name)
+        assert class_name(decomposed) == name
+        assert key(decomposed) == key(name)
+        assert key(key(name)) == key(name)
+
+
+def folded(name: str) -> str:
+    """How a file system compares names that ignores case and composition."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Loop:
         self._pid = pid
         database = Database(settings.database_file)
         self.runs = Runs(database)
-        self.photos = Photos(database, settings.photos_dir, settings.images)
+        self.photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         self._seed = 0
 
     def pids(self, words: str) -> list[int]:

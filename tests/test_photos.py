@@ -1,22 +1,28 @@
 """Photos in class folders, and the catalogue beside them."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import photo, write
+from pictures import encoded, noise, photo, write
+from sqlalchemy import select
 
 from storage.database import Database
 from storage.errors import ImageError, LabelError, PhotoError
-from storage.photos import Outcome, Photos
+from storage.history import History
+from storage.photos import Photos, Standing
+from storage.receipts import Labelled, Outcome, Receipt
 from storage.reindex import reindex
 from storage.settings import Images
 from storage.splits import Split
+from storage.tables import ChangeRow, ClassRow, PhotoRow
 
 ADD_FOR_EVER = """
 import sys
@@ -27,15 +33,15 @@ from storage.database import Database
 from storage.photos import Photos
 from storage.settings import Images
 folder = Path(sys.argv[1])
-photos = Photos(Database(folder / "photos.db"), folder / "photos", Images())
+photos = Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
 for number in count(int(sys.argv[2])):
-    receipt = photos.add(photo(number % 40), f"class {(number // 40 + number) % 3}", "child")
-    print(receipt.sha256, receipt.class_name, flush=True)
+    labelled = photos.add(photo(number % 40), f"class {(number // 40 + number) % 3}", "child")
+    print(labelled.receipts[0].sha256, labelled.class_name, flush=True)
 """
 
 
 def opened(folder: Path) -> Photos:
-    return Photos(Database(folder / "photos.db"), folder / "photos", Images())
+    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
 
 
 @pytest.fixture
@@ -43,6 +49,27 @@ def photos(tmp_path: Path) -> Iterator[Photos]:
     store = opened(tmp_path)
     yield store
     store.database.close()
+
+
+def added(photos: Photos, number: int, name: str) -> str:
+    """The SHA-256 of a photo that "ann" has put into a class."""
+    return photos.add(photo(number), name, "ann").receipts[0].sha256
+
+
+def outcomes(labelled: Labelled) -> list[Outcome]:
+    return [receipt.outcome for receipt in labelled.receipts]
+
+
+def unlabelled(photos: Photos) -> set[str]:
+    return {path.stem for path in photos.places.unlabelled.iterdir()}
+
+
+def history(photos: Photos, sha256: str) -> list[tuple[str, str, bool]]:
+    """Who gave a photo which label, and whether it was followed."""
+    query = select(ChangeRow.by, ClassRow.name, ChangeRow.made).join(ClassRow, ChangeRow.after == ClassRow.id)
+    with photos.database.read() as session:
+        rows = session.execute(query.where(ChangeRow.photo == sha256).order_by(ChangeRow.id))
+        return [(by, name, made) for by, name, made in rows]
 
 
 def on_disk(photos: Photos) -> set[Path]:
@@ -56,18 +83,17 @@ def in_step(photos: Photos) -> bool:
 
 def test_photo_is_stored_under_its_class(photos: Photos) -> None:
     """The first photo of a class makes its folder, and the receipt says so."""
-    receipt = photos.add(photo(1), "Ox-eye daisy", "ann")
-    assert (receipt.outcome, receipt.class_name, receipt.class_photos) == (Outcome.ADDED, "Ox-eye_daisy", 1)
-    assert on_disk(photos) == {photos.folder / "Ox-eye_daisy" / f"{receipt.sha256}.jpg"}
+    labelled = photos.add(photo(1), "Ox-eye daisy", "ann")
+    assert (outcomes(labelled), labelled.class_name, labelled.class_photos) == ([Outcome.ADDED], "Ox-eye_daisy", 1)
+    assert on_disk(photos) == {photos.folder / "Ox-eye_daisy" / f"{labelled.receipts[0].sha256}.jpg"}
 
 
 def test_same_photo_is_stored_once(photos: Photos) -> None:
     """Sent again as it was, or as it is stored, it is a duplicate."""
-    first = photos.add(photo(1), "daisy", "ann")
-    stored = photos.path("daisy", first.sha256).read_bytes()
+    stored = photos.content(added(photos, 1, "daisy"))
     again = [photos.add(content, "Daisy", "bob") for content in (photo(1), stored)]
-    assert [receipt.outcome for receipt in again] == [Outcome.DUPLICATE] * 2
-    assert [receipt.change for receipt in again] == [None] * 2
+    assert [outcomes(labelled) for labelled in again] == [[Outcome.DUPLICATE]] * 2
+    assert [labelled.act for labelled in again] == [None] * 2
     assert len(on_disk(photos)) == 1
 
 
@@ -80,12 +106,12 @@ def test_spellings_of_a_class_are_one(photos: Photos) -> None:
 
 def test_photo_moves_to_another_class(photos: Photos) -> None:
     """A second label moves the photo, and its split stays."""
-    first = photos.add(photo(1), "daisy", "ann")
+    sha256 = added(photos, 1, "daisy")
     split = photos.all()[0].split
-    second = photos.add(photo(1), "rose", "bob")
-    assert (second.outcome, second.before, second.class_name) == (Outcome.MOVED, "daisy", "rose")
+    moved = photos.add(photo(1), "rose", "bob")
+    assert moved.receipts == (Receipt(Outcome.MOVED, sha256, "daisy"),)
     assert [(known.class_name, known.split) for known in photos.all()] == [("rose", split)]
-    assert on_disk(photos) == {photos.path("rose", first.sha256)}
+    assert on_disk(photos) == {photos.path("rose", sha256)}
 
 
 def test_photo_stays_where_moving_is_not_wanted(photos: Photos) -> None:
@@ -94,63 +120,24 @@ def test_photo_stays_where_moving_is_not_wanted(photos: Photos) -> None:
     with pytest.raises(PhotoError, match="already stored under “daisy”"):
         photos.add(photo(1), "rose", "bob", move=False)
     assert list(photos.class_ids()) == ["daisy"]
-    assert photos.add(photo(1), "daisy", "bob", move=False).outcome == Outcome.DUPLICATE
-
-
-def test_undo_of_the_first_label_takes_the_photo_out(photos: Photos) -> None:
-    """The photo leaves its class but not the disk, and undoing that brings it back."""
-    added = photos.add(photo(1), "daisy", "ann")
-    assert added.change
-    removed = photos.undo(added.change, "ann")
-    assert (removed.before, removed.class_name, photos.all(), on_disk(photos)) == ("daisy", "", [], set())
-    assert removed.change
-    back = photos.undo(removed.change, "ann")
-    assert (back.class_name, back.class_photos) == ("daisy", 1)
-    assert in_step(photos)
-
-
-def test_undo_of_a_move_goes_back(photos: Photos) -> None:
-    """The photo returns to the class it came from."""
-    photos.add(photo(1), "daisy", "ann")
-    moved = photos.add(photo(1), "rose", "ann")
-    assert moved.change
-    assert photos.undo(moved.change, "ann").class_name == "daisy"
-    assert in_step(photos)
-
-
-@pytest.mark.parametrize("change", [1, 99])
-def test_undo_of_what_changed_since_is_refused(photos: Photos, change: int) -> None:
-    """Only the newest change of a photo can be taken back."""
-    photos.add(photo(1), "daisy", "ann")
-    photos.add(photo(1), "rose", "bob")
-    with pytest.raises(PhotoError, match="changed again"):
-        photos.undo(change, "ann")
+    assert outcomes(photos.add(photo(1), "daisy", "bob", move=False)) == [Outcome.DUPLICATE]
 
 
 def test_removed_photo_can_be_sent_again(photos: Photos) -> None:
     """After an undo the same photo goes to whatever class it is sent with, in its old split."""
-    added = photos.add(photo(1), "daisy", "ann")
-    assert added.change
-    photos.undo(added.change, "ann")
-    assert photos.add(photo(1), "rose", "ann").outcome == Outcome.ADDED
+    photos.add(photo(1), "daisy", "ann")
+    split = photos.all()[0].split
+    History(photos).undo_last("ann")
+    assert outcomes(photos.add(photo(1), "rose", "ann")) == [Outcome.ADDED]
+    assert photos.all()[0].split == split
     assert in_step(photos)
 
 
 def test_photo_deleted_by_hand_can_be_sent_again(photos: Photos) -> None:
     """A file that somebody deleted is stored anew."""
-    added = photos.add(photo(1), "daisy", "ann")
-    photos.path("daisy", added.sha256).unlink()
+    photos.path("daisy", added(photos, 1, "daisy")).unlink()
     photos.add(photo(1), "daisy", "ann")
     assert in_step(photos)
-
-
-def test_undo_of_a_file_deleted_by_hand_is_told(photos: Photos) -> None:
-    """What is no longer there cannot be brought back."""
-    added = photos.add(photo(1), "daisy", "ann")
-    photos.path("daisy", added.sha256).unlink()
-    assert added.change
-    with pytest.raises(PhotoError, match="reindex"):
-        photos.undo(added.change, "ann")
 
 
 @pytest.mark.parametrize(
@@ -191,11 +178,12 @@ def test_any_history_leaves_catalogue_and_folders_in_step(
     photos = opened(tmp_path_factory.mktemp("store"))
     first: dict[str, Split] = {}
     for number, name, undo in acts:
-        receipt = photos.add(photo(number), name, "ann")
+        labelled = photos.add(photo(number), name, "ann")
+        sha256 = labelled.receipts[0].sha256
         splits = {known.sha256: known.split for known in photos.all()}
-        assert splits[receipt.sha256] == first.setdefault(receipt.sha256, splits[receipt.sha256])
-        if undo and receipt.change:
-            photos.undo(receipt.change, "ann")
+        assert splits[sha256] == first.setdefault(sha256, splits[sha256])
+        if undo and labelled.act:
+            History(photos).undo(labelled.act, "ann")
         assert in_step(photos)
     assert not reindex(photos).changed
     photos.database.close()
@@ -226,11 +214,145 @@ def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
     photos.database.close()
 
 
-def test_undo_survives_a_file_in_the_way(photos: Photos) -> None:
-    """A copy that somebody left where the photo goes back to is replaced by the photo itself."""
-    added = photos.add(photo(1), "daisy", "ann")
-    moved = photos.add(photo(1), "rose", "ann")
-    write(photos.path("daisy", added.sha256), photos.path("rose", added.sha256).read_bytes())
-    assert moved.change
-    photos.undo(moved.change, "ann")
+def test_photo_waits_for_its_label(photos: Photos) -> None:
+    """A photo without a label is kept in no class and no split; its label decides both."""
+    sha256 = photos.keep(photos.prepare(photo(1)), "telegram:1")
+    assert (photos.all(), unlabelled(photos), photos.standing(sha256)) == ([], {sha256}, Standing(None, None))
+    assert photos.keep(photos.prepare(photo(1)), "telegram:2") == sha256
+    labelled = photos.label([sha256], "daisy", "telegram:2")
+    assert labelled.receipts == (Receipt(Outcome.ADDED, sha256, None),)
+    assert (in_step(photos), unlabelled(photos)) == (True, set())
+    assert photos.standing(sha256) == Standing("daisy", "telegram:2")
+    assert photos.standing("f" * 64) is None
+
+
+def test_content_is_read_wherever_the_photo_is(photos: Photos) -> None:
+    """In no class, in one, or moved by hand; what is gone altogether is told."""
+    sha256 = photos.keep(photos.prepare(photo(1)), "ann")
+    content = photos.content(sha256)
+    photos.label([sha256], "daisy", "ann")
+    assert (photos.content(sha256), photos.holds(sha256)) == (content, True)
+    path = write(photos.path("rose", sha256), content)
+    photos.path("daisy", sha256).unlink()
+    assert (photos.content(sha256), photos.holds(sha256)) == (content, True)
+    path.unlink()
+    assert not photos.holds(sha256)
+    with pytest.raises(PhotoError, match="send it again"):
+        photos.content(sha256)
+
+
+def test_album_is_one_act(photos: Photos) -> None:
+    """Photos that are labelled together have a receipt each, in their order, however they fared."""
+    rose, daisy = added(photos, 1, "rose"), added(photos, 2, "daisy")
+    new, lost = (photos.keep(photos.prepare(photo(number)), "ann") for number in (3, 4))
+    (photos.places.unlabelled / f"{lost}.jpg").unlink()
+    labelled = photos.label([new, rose, daisy, lost, "f" * 64, new], "Daisy", "ann")
+    assert outcomes(labelled) == [Outcome.ADDED, Outcome.MOVED, Outcome.DUPLICATE, Outcome.GONE, Outcome.GONE]
+    assert (labelled.class_name, labelled.class_photos) == ("daisy", 3)
     assert in_step(photos)
+
+
+def test_label_of_photos_that_are_gone_is_refused(photos: Photos) -> None:
+    """Where none of the photos is there any more nothing comes of their label, not even a class."""
+    with pytest.raises(PhotoError, match="send it again"):
+        photos.label(["f" * 64], "daisy", "ann")
+    assert photos.class_ids() == {}
+
+
+def test_act_done_again_under_its_key_is_told_again(photos: Photos) -> None:
+    """Nothing changes a second time, whatever has happened since, and the receipts are those of the first time."""
+    rose, daisy = added(photos, 1, "rose"), added(photos, 2, "daisy")
+    first = photos.label([rose, daisy], "daisy", "ann", "update:1")
+    photos.label([rose, daisy], "tulip", "bob")
+    History(photos).rename("tulip", "tulipa", "bob")
+    again = photos.label([rose, daisy], "daisy", "ann", "update:1")
+    assert again == replace(first, class_photos=0)
+    assert [known.class_name for known in photos.all()] == ["tulipa"] * 2
+
+
+def test_late_photo_joins_its_act(photos: Photos) -> None:
+    """Under a key that was used before, only photos that it did not have are labelled, and undo takes back all."""
+    first, late = (photos.keep(photos.prepare(photo(number)), "ann") for number in (1, 2))
+    act = photos.label([first], "daisy", "ann", "album:1").act
+    whole = photos.label([first, late], "daisy", "ann", "album:1")
+    assert (whole.act, outcomes(whole), whole.class_photos) == (act, [Outcome.ADDED] * 2, 2)
+    assert History(photos).undo_last("ann").out == 2
+
+
+def test_two_people_who_disagree(photos: Photos) -> None:
+    """The first label stays, both are in the history, and whoever settles it decides."""
+    sha256 = photos.add(photo(1), "daisy", "telegram:1").receipts[0].sha256
+    for _ in range(2):  # The second time under the same key.
+        contested = photos.label([sha256], "rose", "telegram:2", "update:1", contest=True)
+        assert contested.receipts == (Receipt(Outcome.CONTESTED, sha256, "daisy"),)
+    assert photos.standing(sha256) == Standing("daisy", "telegram:1")
+    assert history(photos, sha256) == [("telegram:1", "daisy", True), ("telegram:2", "rose", False)]
+    assert outcomes(photos.label([sha256], "rose", "telegram:2")) == [Outcome.MOVED]
+    assert photos.standing(sha256) == Standing("rose", "telegram:2")
+    assert outcomes(photos.label([sha256], "daisy", "telegram:1", contest=True)) == [Outcome.CONTESTED]
+    assert in_step(photos)
+
+
+@pytest.mark.parametrize("before", ["telegram:2", "import", "reindex"])
+def test_ones_own_label_and_an_imported_one_are_not_contested(photos: Photos, before: str) -> None:
+    """Only another person's label is."""
+    photos.add(photo(1), "daisy", before)
+    sha256 = photos.all()[0].sha256
+    assert outcomes(photos.label([sha256], "rose", "telegram:2", contest=True)) == [Outcome.MOVED]
+
+
+def test_label_of_a_photo_in_no_class_is_not_contested(photos: Photos) -> None:
+    """A label that was taken back is nobody's any more."""
+    photos.add(photo(1), "daisy", "telegram:1")
+    sha256 = photos.all()[0].sha256
+    History(photos).undo_last("telegram:1")
+    assert outcomes(photos.label([sha256], "rose", "telegram:2", contest=True)) == [Outcome.ADDED]
+
+
+def test_move_that_was_not_committed_is_settled_by_the_next_call(photos: Photos) -> None:
+    """A kill between a photo's move and its commit leaves the file elsewhere; whatever is done next finds it."""
+    sha256 = photos.keep(photos.prepare(photo(1)), "ann")
+    moved = photos.places.unlabelled / f"{sha256}.jpg"
+    write(photos.path("daisy", sha256), moved.read_bytes())
+    moved.unlink()
+    assert photos.prepare(photo(1)).photo is None
+    assert outcomes(photos.label([sha256], "rose", "ann")) == [Outcome.ADDED]
+    assert in_step(photos)
+
+
+def test_room_for_unlabelled_photos_is_bounded(photos: Photos) -> None:
+    """The ones that waited longest go, and can be sent again; photos in a class are not touched."""
+    kept = [photos.keep(photos.prepare(photo(number)), "ann") for number in range(4)]
+    for age, sha256 in enumerate(reversed(kept)):
+        os.utime(photos.places.path(None, sha256), (1e9 - age, 1e9 - age))
+    photos.label(kept[:1], "daisy", "ann")
+    size = photos.places.path(None, kept[3]).stat().st_size
+    assert photos.prune_unlabelled(10 * size) == 0
+    History(photos).undo_last("ann")  # It comes back as the newest.
+    assert photos.prune_unlabelled(2 * size + size // 2) == 2
+    assert unlabelled(photos) == {kept[0], kept[3]}
+    assert not photos.holds(kept[1])
+    assert photos.keep(photos.prepare(photo(1)), "ann") == kept[1]
+    assert photos.holds(kept[1])
+
+
+def test_photos_that_look_the_same_share_a_split(photos: Photos) -> None:
+    """Near duplicates never judge what was learnt from one of them, whatever their classes."""
+    for number in range(12):
+        photos.add(photo(number), "daisy", "ann")
+        photos.add(encoded(noise(number).resize((96, 64)), quality=60), "rose" if number % 2 else "daisy", "ann")
+    with photos.database.read() as session:
+        groups = session.execute(select(PhotoRow.duplicates, PhotoRow.split)).all()
+    assert Counter(Counter(group for group, _ in groups).values()) == {2: 12}
+    assert len(set(groups)) == 12
+    assert {split for _, split in groups} == set(Split)
+
+
+def test_burst_of_one_scene_is_one_group(photos: Photos) -> None:
+    """However many near duplicates a class has, its other photos reach every split."""
+    for quality in range(40, 80):
+        photos.add(encoded(noise(0), quality=quality), "daisy", "ann")
+    for number in (1, 2):
+        photos.add(photo(number), "daisy", "ann")
+    (daisy,) = photos.classes()
+    assert (daisy.train, daisy.validation, daisy.test) == (40, 1, 1)

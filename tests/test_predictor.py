@@ -11,8 +11,9 @@ from conftest import COLOURS, Painter, PublishTiny, model_servers, until
 
 from bot.predictor import NoModelYetError, Prediction, Predictor
 from bot.stores import Stores, open_stores
-from storage.errors import ImageError, ModelError
+from storage.errors import ModelError
 from storage.files import write_durably
+from storage.images import model_input
 from storage.settings import Settings
 
 FRENCH = ("rouge", "vert", "bleu")
@@ -25,7 +26,7 @@ def stores(settings: Settings) -> Stores:
 
 @asynccontextmanager
 async def predicting(stores: Stores) -> AsyncIterator[Predictor]:
-    async with Predictor(stores.models, stores.photos.normalise, threads=1, poll=0.05) as predictor:
+    async with Predictor(stores.models, model_input, threads=1, poll=0.05) as predictor:
         yield predictor
 
 
@@ -36,20 +37,13 @@ async def test_says_that_nothing_is_learned(stores: Stores, paint: Painter) -> N
             await predictor.predict(paint("red"))
 
 
-async def test_refuses_what_is_no_photo(stores: Stores) -> None:
-    """Bytes that are no photo get an error in words, whether or not there is a model."""
-    async with predicting(stores) as predictor:
-        with pytest.raises(ImageError, match="JPEG"):
-            await predictor.predict(b"GIF89a, or so it says")
-
-
 async def test_swaps_without_missing_a_photo(stores: Stores, publish_tiny: PublishTiny, paint: Painter) -> None:
     """While the version changes under a stream of photos, each is answered, with the labels of the version it names.
 
     At the end every model server is gone, the retired one too.
     """
     names = {publish_tiny(): tuple(COLOURS)}
-    photo = paint("green", "PNG")
+    photo = paint("green")
     answers: list[Prediction] = []
     async with predicting(stores) as predictor:
 
@@ -92,7 +86,7 @@ async def test_survives_a_damaged_version_and_a_killed_server(
 async def test_replaces_a_hanging_server(stores: Stores, publish_tiny: PublishTiny, paint: Painter) -> None:
     """A model server that hangs is replaced, and the photos it left without an answer get one from the next."""
     publish_tiny()
-    async with Predictor(stores.models, stores.photos.normalise, threads=1, patience=4) as predictor:
+    async with Predictor(stores.models, model_input, threads=1, patience=4) as predictor:
         await predictor.predict(paint("red"))
         (hanging,) = model_servers()
         os.kill(hanging, signal.SIGSTOP)

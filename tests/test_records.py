@@ -44,7 +44,7 @@ print(json.dumps(found))
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Iterator[Photos]:
-    photos = Photos(Database(tmp_path / "photos.db"), tmp_path / "photos", Images())
+    photos = Photos(Database(tmp_path / "photos.db"), tmp_path / "photos", tmp_path / "unlabelled", Images())
     yield photos
     photos.database.close()
 

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
+from sqlalchemy import delete, func, select
 
 from storage.database import Database
 from storage.errors import PhotoError
 from storage.files import sha256_of
+from storage.history import History
 from storage.photos import Photos
 from storage.reindex import ReindexReport, reindex
 from storage.settings import Images
+from storage.tables import FingerprintRow
 
 NAMES = ["daisy", "Daisy", "rose", "my class ", "oxeye", "not a class?", "con"]
 EDITS = st.tuples(
@@ -35,12 +38,12 @@ from storage.photos import Photos
 from storage.reindex import reindex
 from storage.settings import Images
 folder = Path(sys.argv[1])
-reindex(Photos(Database(folder / "photos.db"), folder / "photos", Images()))
+reindex(Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images()))
 """
 
 
 def opened(folder: Path) -> Photos:
-    return Photos(Database(folder / "photos.db"), folder / "photos", Images())
+    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
 
 
 @pytest.fixture
@@ -200,7 +203,7 @@ def test_edited_photo_under_a_stored_name_elsewhere_is_a_new_photo(photos: Photo
 def test_catalogue_can_be_made_from_the_folders_alone(photos: Photos, tmp_path: Path) -> None:
     """With the database lost, every photo is found again under its name."""
     before = {known.path for known in photos.all()}
-    rebuilt = Photos(Database(tmp_path / "other.db"), photos.folder, Images())
+    rebuilt = Photos(Database(tmp_path / "other.db"), photos.folder, photos.places.unlabelled, Images())
     assert reindex(rebuilt).added == 5
     assert {known.path for known in rebuilt.all()} == before
     assert reindex(rebuilt) == ReindexReport()
@@ -253,16 +256,47 @@ def test_empty_folder_deletes_nothing(photos: Photos) -> None:
     assert reindex(photos).removed == 5
 
 
-def test_restored_photo_returns_from_the_removed_ones(photos: Photos) -> None:
+def test_restored_photo_returns_from_the_unlabelled_ones(photos: Photos) -> None:
     """A photo that was taken out by undo and is copied in again is back, with one file."""
-    receipt = photos.add(photo(50), "rose", "ann")
-    assert receipt.change
-    photos.undo(receipt.change, "ann")
+    photos.add(photo(50), "rose", "ann")
+    History(photos).undo_last("ann")
     write(photos.folder / "daisy" / "again.jpg", photo(50))
     report = reindex(photos)
     assert (report.added, counts(photos)) == (1, {"daisy": 5, "rose": 1})
     assert in_step(photos, report)
-    assert not list((photos.folder.parent / "removed").iterdir())
+    assert not list(photos.places.unlabelled.iterdir())
+
+
+def test_reindex_is_in_the_history(photos: Photos) -> None:
+    """What was done by hand is one act of its own, which can be taken back."""
+    (photos.folder / "daisy").rename(photos.folder / "oxeye")
+    path = stored(photos, 4)
+    write(photos.folder / "tulip" / path.name, path.read_bytes())
+    path.unlink()
+    write(photos.folder / "rose" / "new.jpg", photo(60))
+    reindex(photos, "by hand")
+    assert counts(photos) == {"oxeye": 4, "rose": 1, "tulip": 1}
+    undone = History(photos).undo_last("by hand")
+    assert (undone.back, undone.out, undone.renamed) == ({"rose": 1}, 1, ("oxeye", "daisy"))
+    assert counts(photos) == {"daisy": 4, "rose": 1}
+    assert not reindex(photos).changed
+
+
+def test_old_data_folder_is_made_up(photos: Photos) -> None:
+    """Photos from before there were fingerprints get theirs, and what was taken out of its class then is found."""
+    removed = History(photos).remove([stored(photos, 4).stem], "ann")
+    photos.places.unlabelled.rename(photos.folder.parent / "removed")
+    with photos.database.write() as session:
+        session.execute(delete(FingerprintRow))
+    before = splits(photos)
+    assert not reindex(photos).changed
+    with photos.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(FingerprintRow)) == 4
+    assert splits(photos) == before
+    assert removed.act
+    assert History(photos).undo(removed.act, "ann").back == {"rose": 1}
+    twin = photos.add(encoded(noise(1).resize((96, 64))), "rose", "ann").receipts[0].sha256
+    assert splits(photos)[twin] == before[stored(photos, 1).stem]
 
 
 def edit(photos: Photos, act: str, number: int, name: str) -> None:

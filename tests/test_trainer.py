@@ -37,7 +37,7 @@ def trainer(settings: Settings, database: Database) -> Trainer:
 @pytest.fixture
 def photos(settings: Settings, database: Database) -> Photos:
     """Two classes of three photos each."""
-    photos = Photos(database, settings.photos_dir, settings.images)
+    photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
     for number in range(6):
         photos.add(photo(number), "ab"[number % 2], "ann")
     return photos

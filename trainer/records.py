@@ -232,7 +232,7 @@ def main() -> None:
     """Print what `retrainbot records build` is to say, as JSON; the command line has no TensorFlow of its own."""
     follow_parent()
     settings = read_settings()
-    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.images)
+    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
     start = time.monotonic()
     try:
         built = build(take(photos), settings.records_dir, read=photos.read)

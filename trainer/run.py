@@ -232,7 +232,7 @@ def work(settings: Settings, run_id: int, token: int) -> None:
     keras.utils.set_random_seed(run.options.seed)
     box = Box(
         settings,
-        Photos(database, settings.photos_dir, settings.images),
+        Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images),
         Models(database, settings.models_dir),
     )
     try:

@@ -49,7 +49,7 @@ class Trainer:
         self._settings = settings
         self._stop = stop
         self._runs = Runs(database)
-        self._photos = Photos(database, settings.photos_dir, settings.images)
+        self._photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         self._models = Models(database, settings.models_dir)
         self._reports = GpuReports(database)
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)

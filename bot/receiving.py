@@ -1,0 +1,168 @@
+"""From a message to a photo that is ours: downloaded, checked, and kept, or refused with a reason."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from storage.quarantine import Quarantine
+from telegram import Bot, Document, Message, PhotoSize
+from telegram.constants import FileSizeLimit
+from telegram.error import BadRequest, TelegramError
+
+from bot.access import by
+from bot.worker import Later
+from storage.database import now
+from storage.errors import ImageError
+from storage.photos import Photos
+from storage.received import Arrived, Origin, Received
+
+DOWNLOADS = 3  # Tries, before it is put off.
+PAUSE_SECONDS = 0.5
+PATIENCE_SECONDS = 10.0  # A download that takes longer goes on beside, and its photo steps back behind the others.
+SMALL = 4_000_000  # Bytes. So many files of this size, and so many larger ones, are in memory at most.
+SMALL_AT_ONCE, LARGE_AT_ONCE = 24, 4
+TOO_LARGE = "The file is over 20 MB, more than Telegram lets a bot download. Send it smaller, or as a photo."
+LOST = "Telegram has lost this file; send it again."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Attachment:
+    file_id: str
+    file_unique_id: str
+    size: int | None  # Bytes, where Telegram told.
+
+
+def attachment(message: Message) -> Attachment | None:
+    """The largest size of the message's photo, or its file."""
+    file: PhotoSize | Document | None = message.photo[-1] if message.photo else message.document
+    if file is None or message.animation:
+        return None
+    return Attachment(file.file_id, file.file_unique_id, file.file_size)
+
+
+class Receiver:
+    """`decoders` are the threads in which photos are checked and stored."""
+
+    def __init__(
+        self,
+        bot: Bot,
+        photos: Photos,
+        received: Received,
+        quarantine: Quarantine,
+        decoders: Executor,
+        photos_a_day: int,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._bot = bot
+        self._photos = photos
+        self._received = received
+        self._quarantine = quarantine
+        self._decoders = decoders
+        self._photos_a_day = photos_a_day
+        self._clock = clock
+        self._coming: dict[tuple[int, int], asyncio.Task[Arrived]] = {}
+        self._small, self._large = asyncio.Semaphore(SMALL_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)
+
+    def begin(self, message: Message) -> asyncio.Task[Arrived]:
+        """Receive the photo of this message beside everything else; once, however often it is asked for."""
+        key = message.chat_id, message.message_id
+        if key not in self._coming:
+            task = asyncio.create_task(self._receive(message), name=f"photo {key}")
+            self._coming[key] = task
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return self._coming[key]
+
+    async def get(self, message: Message) -> Arrived:
+        """What became of the photo of this message. Raises Later where Telegram does not hand it out yet."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await asyncio.shield(self.begin(message))
+        except TimeoutError as error:
+            raise Later("the download hangs") from error
+
+    def close(self) -> None:
+        for task in self._coming.values():
+            task.cancel()
+
+    def _finished(self, key: tuple[int, int], task: asyncio.Task[Arrived]) -> None:
+        del self._coming[key]
+        if not task.cancelled():
+            task.exception()  # Whoever needs the photo begins anew and gets the error himself.
+
+    async def _receive(self, message: Message) -> Arrived:
+        known = await asyncio.to_thread(self._known, message)
+        if known:
+            return known
+        arrived = await self._fetch_and_keep(message)
+        await asyncio.to_thread(self._received.put, _origin(message), arrived)
+        return arrived
+
+    def _known(self, message: Message) -> Arrived | None:
+        """What became of it before, if that still holds."""
+        known = self._received.get(message.chat_id, message.message_id)
+        return known if known and (known.refused or self._photos.holds(known.photo or "")) else None
+
+    async def _fetch_and_keep(self, message: Message) -> Arrived:
+        file, person = attachment(message), message.from_user
+        if file is None:
+            return Arrived(None, LOST)
+        if file.size and file.size > FileSizeLimit.FILESIZE_DOWNLOAD:
+            return Arrived(None, TOO_LARGE)
+        if person and await asyncio.to_thread(self._sent_today, person.id) >= self._photos_a_day:
+            return Arrived(
+                None, f"You have sent {self._photos_a_day} photos today, and more are not taken. Go on tomorrow."
+            )
+        twin = await asyncio.to_thread(self._twin, file)
+        if twin:
+            return Arrived(twin)
+        try:
+            async with self._small if (file.size or SMALL) < SMALL else self._large:
+                content = await self._fetch(file)
+                return await asyncio.get_running_loop().run_in_executor(self._decoders, self._keep, content, by(person))
+        except ImageError as error:
+            return Arrived(None, str(error))
+
+    def _sent_today(self, person: int) -> int:
+        return self._received.count(person, self._clock().replace(hour=0, minute=0, second=0, microsecond=0))
+
+    def _twin(self, file: Attachment) -> str | None:
+        twin = self._received.twin(file.file_unique_id)
+        return twin if twin and self._photos.holds(twin) else None
+
+    async def _fetch(self, file: Attachment) -> bytes:
+        """The file's bytes. Raises ImageError where Telegram has lost it, Later where it does not answer."""
+        for attempt in range(1, DOWNLOADS + 1):
+            try:
+                place = await self._bot.get_file(file.file_id)
+                return bytes(await place.download_as_bytearray())
+            except BadRequest as error:
+                raise ImageError(TOO_LARGE if "too big" in str(error) else LOST) from error
+            except TelegramError as error:
+                if attempt == DOWNLOADS:
+                    raise Later(f"a photo cannot be downloaded: {error}") from error
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise AssertionError
+
+    def _keep(self, content: bytes, person: str) -> Arrived:
+        try:
+            return Arrived(self._photos.keep(self._photos.prepare(content), person))
+        except ImageError as error:
+            log.info("refused a photo", by=person, bytes=len(content), reason=str(error))
+            self._quarantine.put(content, str(error), person)
+            return Arrived(None, str(error))
+
+
+def _origin(message: Message) -> Origin:
+    file = attachment(message)
+    return Origin(
+        chat=message.chat_id,
+        message=message.message_id,
+        person=message.from_user.id if message.from_user else 0,
+        album=message.media_group_id,
+        file_unique_id=file.file_unique_id if file else "",
+    )

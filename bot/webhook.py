@@ -1,0 +1,113 @@
+"""The other way in: Telegram brings updates itself, to an address that its owner makes reachable from outside."""
+
+import asyncio
+import hmac
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from typing import NoReturn
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from telegram import Bot
+from telegram.error import RetryAfter, TelegramError
+
+from bot.polling import WANTED, Take
+from bot.worker import seconds
+from storage.errors import RetrainbotError, SettingsError
+
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  The header's name.
+MOST_BYTES = 1_000_000  # An update holds texts and names of files, never files.
+RENEW_SECONDS, RETRY_SECONDS = 300.0, 5.0
+GOODBYE_SECONDS = 2
+
+log = structlog.get_logger()
+
+
+def create_app(take: Take, secret: str) -> Starlette:
+    """One address for everything that is posted: an update is answered with 200 once `take` has it safe."""
+
+    async def receive(request: Request) -> Response:
+        if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), secret.encode()):
+            return Response(status_code=HTTPStatus.FORBIDDEN)
+        if int(request.headers.get("content-length") or MOST_BYTES + 1) > MOST_BYTES:
+            return Response(status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            update = await request.json()
+            if not isinstance(update, dict) or not isinstance(update.get("update_id"), int):
+                return Response(status_code=HTTPStatus.BAD_REQUEST)
+            await take([update])
+        except ValueError:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)
+        except RetrainbotError as error:  # Telegram brings it again.
+            log.warning("an update could not be kept", reason=str(error))
+            return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+        return Response()
+
+    return Starlette(routes=[Route("/{path:path}", receive, methods=["POST"])])
+
+
+@asynccontextmanager
+async def listening(app: Starlette, address: str) -> AsyncIterator[None]:
+    """Serve within the block, on `host:port`. Raises SettingsError where that address cannot be had."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
+    )
+    with _socket(address) as listener:
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve([listener]), name="webhook")
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the service around it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _socket(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise SettingsError(
+            f"The bot cannot listen on {address} ({error.strerror}). Choose another telegram.webhook_listen."
+        ) from error
+
+
+async def keep_registered(bot: Bot, url: str, secret: str) -> NoReturn:
+    """Until cancelled: tell Telegram the address, and again if somebody takes it away."""
+    problem: str | None = None
+    while True:
+        wait = RENEW_SECONDS
+        try:
+            # One at a time, so that they come in order.
+            await bot.set_webhook(url, secret_token=secret, allowed_updates=list(WANTED), max_connections=1)
+        except TelegramError as error:
+            if str(error) != problem:
+                log.warning("Telegram does not take the webhook; it is tried again", reason=str(error))
+            problem = str(error)
+            wait = RETRY_SECONDS
+            if isinstance(error, RetryAfter):
+                wait = seconds(error.retry_after)
+        else:
+            if problem:
+                log.info("Telegram took the webhook")
+            problem = None
+        await asyncio.sleep(wait)
