@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from storage.quarantine import Quarantine
 from telegram import Bot, Document, Message, PhotoSize
 from telegram.constants import FileSizeLimit
 from telegram.error import BadRequest, TelegramError
@@ -17,11 +16,12 @@ from bot.worker import Later
 from storage.database import now
 from storage.errors import ImageError
 from storage.photos import Photos
+from storage.quarantine import Quarantine
 from storage.received import Arrived, Origin, Received
 
 DOWNLOADS = 3  # Tries, before it is put off.
 PAUSE_SECONDS = 0.5
-PATIENCE_SECONDS = 10.0  # A download that takes longer goes on beside, and its photo steps back behind the others.
+PATIENCE_SECONDS = 5.0  # A download that takes longer goes on beside, and its photo steps back behind the others.
 SMALL = 4_000_000  # Bytes. So many files of this size, and so many larger ones, are in memory at most.
 SMALL_AT_ONCE, LARGE_AT_ONCE = 24, 4
 TOO_LARGE = "The file is over 20 MB, more than Telegram lets a bot download. Send it smaller, or as a photo."
@@ -65,29 +65,33 @@ class Receiver:
         self._decoders = decoders
         self._photos_a_day = photos_a_day
         self._clock = clock
-        self._coming: dict[tuple[int, int], asyncio.Task[Arrived]] = {}
+        self._coming: dict[tuple[int, int], tuple[asyncio.Task[Arrived], float]] = {}  # And when each began.
         self._small, self._large = asyncio.Semaphore(SMALL_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)
 
     def begin(self, message: Message) -> asyncio.Task[Arrived]:
         """Receive the photo of this message beside everything else; once, however often it is asked for."""
-        key = message.chat_id, message.message_id
-        if key not in self._coming:
-            task = asyncio.create_task(self._receive(message), name=f"photo {key}")
-            self._coming[key] = task
-            task.add_done_callback(lambda done: self._finished(key, done))
-        return self._coming[key]
+        return self._begun(message)[0]
 
     async def get(self, message: Message) -> Arrived:
         """What became of the photo of this message. Raises Later where Telegram does not hand it out yet."""
+        task, began = self._begun(message)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.shield(self.begin(message))
+            async with asyncio.timeout_at(began + PATIENCE_SECONDS):
+                return await asyncio.shield(task)
         except TimeoutError as error:
             raise Later("the download hangs") from error
 
     def close(self) -> None:
-        for task in self._coming.values():
+        for task, _ in self._coming.values():
             task.cancel()
+
+    def _begun(self, message: Message) -> tuple[asyncio.Task[Arrived], float]:
+        key = message.chat_id, message.message_id
+        if key not in self._coming:
+            task = asyncio.create_task(self._receive(message), name=f"photo {key}")
+            self._coming[key] = task, asyncio.get_running_loop().time()
+            task.add_done_callback(lambda done: self._finished(key, done))
+        return self._coming[key]
 
     def _finished(self, key: tuple[int, int], task: asyncio.Task[Arrived]) -> None:
         del self._coming[key]

@@ -16,6 +16,7 @@ from sandbox.world import World
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 1024  # connections
+_KEEP_ALIVE = 75  # seconds; longer than clients keep idle connections, so that none is closed as it is used again
 _PATIENCE = 2  # seconds that requests in progress get at the end
 
 
@@ -95,6 +96,7 @@ def _server(folder: Path) -> _Server:
         log_level="warning",
         access_log=False,  # An access log would hold the tokens.
         timeout_graceful_shutdown=_PATIENCE,
+        timeout_keep_alive=_KEEP_ALIVE,
     )
     return _Server(config, app.state.world)
 
