@@ -48,6 +48,8 @@ class Albums:
             chat, album = messages[0].chat_id, messages[0].media_group_id or ""
             done = await asyncio.to_thread(self._received.album, chat, album)
             saying = await self._see_to(messages, contents, done)
+            # The class stands whether or not the reply arrives.
+            await asyncio.to_thread(self._received.set_album, chat, album, Album(saying.class_name, done.reply))
             reply = await self._say(messages[0], done, saying, contents.photos)
             await asyncio.to_thread(self._received.set_album, chat, album, Album(saying.class_name, reply))
         if contents.missing:

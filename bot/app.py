@@ -40,7 +40,7 @@ from bot.predictor import Predictor
 from bot.receiving import Receiver, attachment
 from bot.stores import Stores
 from bot.subjects import Subjects
-from bot.worker import Later
+from bot.worker import Later, Unheard
 from storage.errors import DatabaseError, RetrainbotError
 from storage.received import Received
 from storage.settings import Settings
@@ -143,10 +143,10 @@ class Desk:
         ]
 
     async def handle(self, updates: Sequence[Update]) -> None:
-        """Work an update, or those of an album. Raises Later, DatabaseError and Telegram's errors: work it again."""
+        """Work an update, or those of an album. Raises what the worker knows how to take."""
         try:
             await self._work(updates)
-        except (Later, DatabaseError, TelegramError):
+        except (Later, Unheard, DatabaseError, TelegramError):
             raise
         except ChildProcessError as error:
             raise Later("no photo can be decoded at the moment") from error

@@ -3,11 +3,16 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import httpx
 from telegram import InlineKeyboardMarkup, Message
-from telegram.error import BadRequest
+from telegram.error import BadRequest, NetworkError
 
 from bot import replies
+from bot.worker import Unheard
 from storage.database import now
+
+# Before these the whole request has been sent.
+READING = httpx.ReadError | httpx.ReadTimeout | httpx.RemoteProtocolError
 
 
 class Delivery:
@@ -18,11 +23,19 @@ class Delivery:
         self._clock = clock
 
     async def reply(self, message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
-        """Send `text`, in HTML, as a reply to the message."""
+        """Send `text`, in HTML, as a reply to the message.
+
+        Raises Unheard where it may have been sent or not; a reply that surely was not sent raises Telegram's error.
+        """
         waited = self._clock() - message.date
         if waited > self._late_after:
             text = f"{replies.late(waited.total_seconds())}\n{text}"
-        return await message.reply_text(text, reply_markup=keyboard)
+        try:
+            return await message.reply_text(text, reply_markup=keyboard)
+        except NetworkError as error:
+            if isinstance(error.__cause__, READING):
+                raise Unheard(str(error)) from error
+            raise
 
     async def edit(self, message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> bool:
         """Put `text` in place of what a message of ours said. False where that message is gone."""

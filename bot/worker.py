@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-import httpx
 import structlog
 from telegram import Bot, Update
-from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError, TimedOut
+from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
 
 from bot.arrivals import arrival
 from storage.errors import DatabaseError
@@ -20,8 +19,8 @@ from storage.inbox import Inbox, Lane, Letter
 AHEAD = 8  # Letters of a lane whose photos are fetched at the same time.
 HALF = AHEAD // 2
 AT_ONCE = 64  # Letters worked at the same time.
-FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0  # Seconds until a letter is tried again; doubled each time.
-MOST_TRIES = 20  # With these waits: about an hour.
+FIRST_WAIT, LONGEST_WAIT = 2.0, 30.0  # Seconds until a letter is tried again; doubled each time.
+MOST_TRIES = 120  # With these waits: about an hour.
 GOODBYE_SECONDS = 5.0  # What the letters in hand get at the end; the others wait in the inbox.
 
 Key: TypeAlias = tuple[int, Lane]
@@ -30,6 +29,10 @@ log = structlog.get_logger()
 
 class Later(Exception):  # noqa: N818  Not an error: what hinders will pass.
     """What is asked for cannot be done yet; it is tried again. The message says what hinders, for the log."""
+
+
+class Unheard(Exception):  # noqa: N818  Nobody knows whether it went wrong.
+    """The connection broke after something was said, and before Telegram had said that it heard it."""
 
 
 class Worker:
@@ -174,6 +177,8 @@ class Worker:
             if wait is not None:
                 with suppress(TelegramError):
                     await self._give_up(updates[0])
+        except Unheard as error:  # Nobody likes to be told twice.
+            log.warning("perhaps not told", update=letter.id, reason=str(error))
         except Exception:  # One update must not keep the others of its chat waiting.
             log.exception("unexpected", update=letter.id)
         return None
@@ -214,8 +219,4 @@ def _wait(error: Exception, tries: int) -> float | None:
     pause = min(FIRST_WAIT * 2.0**tries, LONGEST_WAIT)
     if isinstance(error, RetryAfter):
         return seconds(error.retry_after) + 1.0
-    if isinstance(error, TimedOut):
-        # An answer that did not come says nothing of the request, which may well have been carried out.
-        unsent = isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
-        return pause if unsent else None
     return None if isinstance(error, BadRequest | Forbidden) else pause

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -47,6 +47,7 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> Starlett
             PersonError: _refuse,
             HTTPException: _refuse,
             ConnectionDroppedError: _hang_up,
+            ClientDisconnect: _gone,
         },
     )
     app.state.world = World(FileStore(folder), clock)
@@ -128,6 +129,12 @@ async def _refuse(request: Request, error: Exception) -> Response:
 async def _hang_up(request: Request, _: Exception) -> Response:
     """Close the connection; the response that is returned reaches nobody."""
     await _cut(request)
+    return Response()
+
+
+async def _gone(request: Request, _: Exception) -> Response:
+    """The caller went away, or was killed, in the middle of a request: nobody is there to answer."""
+    del request
     return Response()
 
 

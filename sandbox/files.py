@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import io
 import mimetypes
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,6 +16,9 @@ from sandbox.errors import BadRequestError
 from sandbox.limits import PHOTO_RATIO, PHOTO_SIDES, PHOTO_SIZES, PHOTO_UPLOAD
 
 QUALITY = 87  # near what Telegram uses for photos
+
+# Pillow warns of sizes that are refused here anyway.
+warnings.filterwarnings("ignore", module=r"PIL\.", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)

@@ -248,19 +248,6 @@ class Photos:
     def path(self, class_name: str, sha256: str) -> Path:
         return self.places.path(class_name, sha256)
 
-    def class_of(self, class_id: int) -> str:
-        """The name of the class with this id. Raises PhotoError where there is none."""
-        with self.database.read() as session:
-            row = session.get(ClassRow, class_id)
-        if row is None:
-            raise PhotoError("That class no longer exists.")
-        return row.name
-
-    def class_ids(self) -> dict[str, int]:
-        """The id of each class by its name."""
-        with self.database.read() as session:
-            return dict(session.execute(select(ClassRow.name, ClassRow.id)).all())
-
     def prune_unlabelled(self, max_bytes: int) -> int:
         """Remove the photos that have been in no class for longest, until the others take up at most `max_bytes`.
 

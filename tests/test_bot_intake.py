@@ -274,3 +274,13 @@ async def test_limits_a_day(settings: Settings, paint: Painter) -> None:
             texts.append((await chat.person.reply_to(sent["message_id"]))["text"])
         assert "You have sent 2 photos today" in texts[2]
         assert counts(chat) == {"rose": 2}
+
+
+async def test_tells_nobody_twice(chat: Chat, paint: Painter) -> None:
+    """When the connection breaks as a receipt is sent, it is not sent again, as it may have come; the photo is safe."""
+    await chat.fault(method="sendMessage", times=1, drop=True, after=True)
+    for words in ("1 photo", "2 photos"):
+        sent = await chat.person.photo(paint("red"), "rose")
+        assert words in (await chat.person.reply_to(sent["message_id"]))["text"]
+    events = await chat.person.events()
+    assert sum(event["type"] == "sent" and event["message"]["from"]["is_bot"] for event in events) == 2

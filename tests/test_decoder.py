@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from pictures import encoded, noise, photo
 
-from storage.decoder import BYTES_A_PIXEL, BYTES_BESIDE, LONGEST, Decoder
+from storage.decoder import Decoder
+from storage.decoding import BYTES_A_PIXEL, BYTES_BESIDE, LONGEST
 from storage.errors import ImageError
 from storage.images import check_heic, model_input, normalise
 from storage.settings import Images
@@ -67,7 +68,7 @@ def children(parent: int | None = None) -> list[int]:
     """The process ids of a process's decoders, of this one's by default."""
     lists = Path(f"/proc/{parent or os.getpid()}/task").glob("*/children")
     pids = [int(pid) for path in lists for pid in path.read_text().split()]
-    return [pid for pid in pids if b"storage.decoder" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"storage.decoding" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_child_makes_what_we_would(decoder: Decoder) -> None:
@@ -208,7 +209,7 @@ def test_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_child_is_light() -> None:
     """It loads neither the database nor TensorFlow, nor what reads the settings."""
-    code = "import sys, storage.decoder; print(*sys.modules)"
+    code = "import sys, storage.decoding; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert {"sqlalchemy", "tensorflow", "keras", "pydantic", "telegram"} & set(done.stdout.split()) == set()
 

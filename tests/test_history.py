@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import class_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo, write
@@ -154,10 +155,10 @@ def test_undo_survives_a_file_in_the_way(photos: Photos, history: History) -> No
 
 def test_rename_changes_nothing_but_the_name(photos: Photos, history: History) -> None:
     """The folder goes along; the class and every split stay."""
-    before, ids = state(photos), photos.class_ids()
+    before, ids = state(photos), class_ids(photos)
     changed = history.rename("DAISY", " ox eye", "ann")
     assert changed == Changed(changed.act, 3, {"daisy": 3}, "ox_eye")
-    assert photos.class_ids() == {"ox_eye": ids["daisy"], "rose": ids["rose"]}
+    assert class_ids(photos) == {"ox_eye": ids["daisy"], "rose": ids["rose"]}
     assert {sha256: split for sha256, (_, split) in state(photos).items()} == {
         sha256: split for sha256, (_, split) in before.items()
     }

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import class_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
@@ -119,7 +120,7 @@ def test_photo_stays_where_moving_is_not_wanted(photos: Photos) -> None:
     photos.add(photo(1), "daisy", "ann")
     with pytest.raises(PhotoError, match="already stored under “daisy”"):
         photos.add(photo(1), "rose", "bob", move=False)
-    assert list(photos.class_ids()) == ["daisy"]
+    assert list(class_ids(photos)) == ["daisy"]
     assert outcomes(photos.add(photo(1), "daisy", "bob", move=False)) == [Outcome.DUPLICATE]
 
 
@@ -148,7 +149,7 @@ def test_refused_photo_changes_nothing(photos: Photos, content: bytes, name: str
     with pytest.raises(error):
         photos.add(content, name, "ann")
     assert not photos.folder.exists()
-    assert photos.class_ids() == {}
+    assert class_ids(photos) == {}
 
 
 def test_classes_are_counted_by_split(photos: Photos) -> None:
@@ -159,14 +160,6 @@ def test_classes_are_counted_by_split(photos: Photos) -> None:
     assert [row.name for row in photos.classes()] == ["Daisy", "rose"]
     rose = photos.classes()[1]
     assert (rose.photos, rose.train, rose.validation, rose.test) == (10, 8, 1, 1)
-
-
-def test_class_is_found_by_its_id(photos: Photos) -> None:
-    """Buttons carry a class's id; one that is gone is told."""
-    photos.add(photo(1), "daisy", "ann")
-    assert photos.class_of(photos.class_ids()["daisy"]) == "daisy"
-    with pytest.raises(PhotoError, match="no longer"):
-        photos.class_of(99)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["a", "b", "c"]), st.booleans()), max_size=25))
@@ -256,7 +249,7 @@ def test_label_of_photos_that_are_gone_is_refused(photos: Photos) -> None:
     """Where none of the photos is there any more nothing comes of their label, not even a class."""
     with pytest.raises(PhotoError, match="send it again"):
         photos.label(["f" * 64], "daisy", "ann")
-    assert photos.class_ids() == {}
+    assert class_ids(photos) == {}
 
 
 def test_act_done_again_under_its_key_is_told_again(photos: Photos) -> None:

@@ -233,6 +233,21 @@ async def test_it_stops_at_once_with_polls_open() -> None:
     assert answers[1] == {"events": [], "last": 0}
 
 
+async def test_a_caller_may_vanish_in_the_middle(
+    sandbox: Sandbox, ada: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bot that is killed while it sends a request does no harm, and leaves no traceback."""
+    _, writer = await asyncio.open_connection("127.0.0.1", sandbox.port)
+    head = "host: x\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 100"
+    writer.write(f"POST /bot{TOKEN}/getMe HTTP/1.1\r\n{head}\r\n\r\na=1".encode())
+    await writer.drain()
+    await ada.say("still there?")
+    writer.close()
+    await writer.wait_closed()
+    await ada.say("yes")
+    assert caplog.records == []
+
+
 async def test_a_taken_port_is_explained(sandbox: Sandbox) -> None:
     """A port in use is an error that names the address and the way out."""
     with pytest.raises(ListenError, match=rf"127.0.0.1:{sandbox.port} \(Address already in use\).*--port"):
