@@ -1,14 +1,13 @@
 """Who may do what: one table, and the check that every update passes first."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import structlog
 from telegram import CallbackQuery, Chat, Message, Update, User
-from telegram.constants import ChatType
+from telegram.constants import ChatType, MessageEntityType
 
 from bot.buttons import Buttons
 from storage.labels import read_caption
@@ -35,7 +34,6 @@ NEEDED: Mapping[str, Role | None] = MappingProxyType(
     }
 )
 OTHER_NAMES = MappingProxyType({"start": "help"})
-COMMAND = re.compile(r"/(\w+)(?:@(\w+))?(?!\S)")
 CLOSED = "I am not at work in this group. An admin can change that with /people here."
 
 log = structlog.get_logger()
@@ -92,7 +90,9 @@ class Access:
         if tap is None:
             return "talk"  # Whoever is let in learns that this button does not work.
         whose = tap.offer.content.get("withdraw")
-        return tap.offer.what if whose in (None, by(query.from_user)) else "withdraw others"
+        if whose not in (None, by(query.from_user)):
+            return "withdraw others"
+        return str(tap.offer.content.get("needs", tap.offer.what))
 
 
 def may(role: Role | None, act: str, *, private: bool = True) -> bool:
@@ -124,20 +124,28 @@ def _act(messages: Sequence[Message]) -> str | None:
     if not messages:
         return None
     message = messages[0]
-    if message.photo or (message.document and not message.animation):
-        return "label" if any(map(_names_class, messages)) else "ask"
-    text = message.text or ""
+    if any(item.photo or (item.document and not item.animation) for item in messages):
+        return "label" if any(map(names_class, messages)) else "ask"
     private = message.chat.type == ChatType.PRIVATE
-    command = COMMAND.match(text)
+    command = _command_of(message)
     if command:
-        return _command(message, *command.groups(), private=private)
+        return _command(message, *command, private=private)
     answered = message.reply_to_message
-    if text and answered and (private or _is_ours(answered)):
+    if message.text and answered and (private or _is_ours(answered)):
         return "label"
     return "talk" if private else None
 
 
-def _command(message: Message, name: str, addressed: str | None, *, private: bool) -> str | None:
+def _command_of(message: Message) -> tuple[str, str] | None:
+    """The command and the bot that it is for, by what Telegram marked: the same that the handlers go by."""
+    mark = message.entities[0] if message.entities else None
+    if mark is None or mark.type != MessageEntityType.BOT_COMMAND or mark.offset:
+        return None
+    name, _, addressed = (message.text or "")[1 : mark.length].partition("@")
+    return name, addressed
+
+
+def _command(message: Message, name: str, addressed: str, *, private: bool) -> str | None:
     if addressed and addressed.lower() != (message.get_bot().username or "").lower():
         return None
     name = name.lower()
@@ -147,8 +155,8 @@ def _command(message: Message, name: str, addressed: str | None, *, private: boo
     return "talk" if private else None
 
 
-def _names_class(message: Message) -> bool:
-    """A caption such as “what is this?” names no class, so whoever may ask may write it."""
+def names_class(message: Message) -> bool:
+    """Whether the caption teaches; “what is this?” names no class, so whoever may ask may write it."""
     read = read_caption(message.caption or "")
     return bool(read.name or read.choices)
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from telegram import Message
@@ -11,14 +13,18 @@ from bot import replies
 from bot.access import by
 from bot.delivery import Delivery
 from bot.intake import Intake
-from bot.keys import message_key
+from bot.keys import message_key, once
 from bot.labelling import Saying, Subject, question
 from bot.predictor import NoModelYetError, Prediction, Predictor
 from bot.receiving import Receiver
 from bot.worker import Later
+from storage import labels
 from storage.errors import RetrainbotError
 from storage.photos import Photos
 from storage.settings import Serving
+
+MOST_LOOKING = 500
+Looking: TypeAlias = asyncio.Task[Prediction | None]
 
 
 class Answers:
@@ -37,11 +43,13 @@ class Answers:
         self._intake = intake
         self._delivery = delivery
         self._serving = serving
-        self._looking: dict[str, asyncio.Task[Prediction | None]] = {}
+        self._looking: dict[str, Looking] = {}
 
     def begin(self, message: Message) -> None:
         """Receive the photo of this message, and look at it, beside everything else."""
         key = message_key(message)
+        if len(self._looking) >= MOST_LOOKING:  # Messages that were given up leave theirs behind.
+            self._looking = {key: task for key, task in self._looking.items() if not task.done()}
         if key not in self._looking:
             task = asyncio.create_task(self._look(message), name=f"look {key}")
             self._looking[key] = task
@@ -54,26 +62,29 @@ class Answers:
     async def photo(self, message: Message) -> None:
         """The likeliest classes, with a button for each. Raises ModelError, and Later as the receiver does."""
         arrived = await self._receiver.get(message)
+        looking = self._looking.pop(message_key(message), None)
         if arrived.photo:
-            subject = Subject([arrived.photo], by(message.from_user), message_key(message))
-            await self._intake.say(message, await self._about(subject), [arrived.photo])
+            subject = Subject([arrived.photo], by(message.from_user), once(message_key(message)))
+            saying = await self._about(subject, looking)
+            if message.caption:  # It names no class.
+                saying = replace(saying, text=replies.no_class(labels.read_caption(message.caption), saying.text))
+            await self._intake.say(message, saying, [arrived.photo])
         else:
-            self._looking.pop(message_key(message), None)
             await self._delivery.reply(message, replies.wrong(arrived.refused or ""))
 
-    async def album(self, subject: Subject) -> Saying:
-        """A line for each photo, and a button for each of the classes that all of them may be in."""
+    async def album(self, subject: Subject, places: Sequence[int]) -> Saying:
+        """A line for each photo, with its place, and a button for each of the classes that all of them may be in."""
         try:
             predictions = await asyncio.gather(*map(self._try, subject.photos))
         except NoModelYetError:
             return Saying(replies.NOTHING_LEARNED)
-        text = replies.album_answer(predictions, subject.refused, self._serving.sure_above)
+        text = replies.album_answer(dict(zip(places, predictions, strict=True)), self._serving.sure_above)
         seen = [prediction for prediction in predictions if isinstance(prediction, Prediction)]
         return question(subject, text, await self._classes(seen))
 
-    async def _about(self, subject: Subject) -> Saying:
+    async def _about(self, subject: Subject, looking: Looking | None) -> Saying:
         try:
-            prediction = await self._seen_or_predicted(subject)
+            prediction = await self._seen_or_predicted(subject.photos[0], looking)
         except NoModelYetError:
             return Saying(replies.NOTHING_LEARNED)
         text = replies.answer(prediction, self._serving.top_k, self._serving.sure_above)
@@ -83,13 +94,12 @@ class Answers:
         arrived = await self._receiver.begin(message)
         return await self._predict(arrived.photo) if arrived.photo else None
 
-    async def _seen_or_predicted(self, subject: Subject) -> Prediction:
-        looking = self._looking.pop(subject.key, None)
+    async def _seen_or_predicted(self, photo: str, looking: Looking | None) -> Prediction:
         with suppress(Later):  # It came at a second try, which nobody has looked at yet.
             prediction = await looking if looking else None
             if prediction:
                 return prediction
-        return await self._predict(subject.photos[0])
+        return await self._predict(photo)
 
     async def _try(self, photo: str) -> Prediction | str:
         try:

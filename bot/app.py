@@ -1,6 +1,8 @@
 """The application: which handler takes which update, and what becomes of errors."""
 
+import math
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -24,7 +26,7 @@ from telegram.ext import (
 )
 
 from bot import replies
-from bot.access import Access
+from bot.access import Access, names_class
 from bot.albums import Albums
 from bot.answers import Answers
 from bot.buttons import USED, Buttons
@@ -45,6 +47,7 @@ from storage.errors import DatabaseError, RetrainbotError
 from storage.received import Received
 from storage.settings import Settings
 
+EXCUSE_SECONDS = 600.0
 CONNECTIONS = 64  # Calls to Telegram at the same time; the others wait for as long as the last number says.
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, POOL_SECONDS = 10.0, 30.0, 30.0, 60.0
 
@@ -98,7 +101,7 @@ class Desk:
         self._answers = Answers(
             predictor, stores.photos, self._receiver, self._intake, self._delivery, settings.serving
         )
-        self._albums = Albums(self._receiver, received, labelling, self._answers, self._delivery)
+        self._albums = Albums(stores.photos, self._receiver, received, labelling, self._answers, self._delivery)
         self._corrections = Corrections(stores.photos, stores.history, subjects, self._buttons, self._delivery)
         self._commands = Commands(settings, stores, predictor, self._access, self._delivery)
         self._people = PeopleCommands(stores.people, stores.history, self._buttons, self._delivery)
@@ -110,6 +113,8 @@ class Desk:
             "people": self._people.tapped,
         }
         self._handlers = self._table()
+        self._clock = time.monotonic
+        self._excused: dict[int, float] = {}  # By chat: when it was last told to be patient.
 
     def _table(self) -> list[Handler]:
         """What is done with an update: the first handler that matches takes it. Albums do not come here."""
@@ -132,8 +137,8 @@ class Desk:
         return [
             # Commands come before words, because a reply to a photo may be a command too.
             *(CommandHandler(name, _message(work)) for name, work in commands.items()),
-            # Captioned photos come before those that ask.
-            MessageHandler(picture & filters.CAPTION, _message(self._intake.captioned)),
+            # Photos whose caption names a class come before those that ask.
+            MessageHandler(picture & _NamesClass(), _message(self._intake.captioned)),
             MessageHandler(picture, _message(self._answers.photo)),
             # Words mean something only in reply to a photo, or to our message about one.
             MessageHandler(filters.TEXT & filters.REPLY & ~filters.COMMAND, _message(self._intake.named)),
@@ -158,7 +163,7 @@ class Desk:
         message = update.message
         if message is None or not attachment(message) or not await self._access.allows(update):
             return
-        if message.caption or message.media_group_id:
+        if names_class(message) or message.media_group_id:
             self._receiver.begin(message)
         else:
             self._answers.begin(message)
@@ -167,6 +172,13 @@ class Desk:
         """Let go of the photos that are being fetched."""
         self._receiver.close()
         self._answers.close()
+
+    async def slow(self, update: Update) -> None:
+        """Say, once in a while in each chat, that something takes long."""
+        message = update.message
+        if message and self._clock() - self._excused.get(message.chat_id, -math.inf) > EXCUSE_SECONDS:
+            self._excused[message.chat_id] = self._clock()
+            await self._delivery.reply(message, replies.SLOW)
 
     async def give_up(self, update: Update) -> None:
         """Say that something could not be done at all."""
@@ -203,7 +215,12 @@ class Desk:
         if not await self._buttons.use(tap, key):
             await _answer(query, USED, alert=True)
             return
-        await _answer(query, await self._taps[tap.offer.what](query, tap.offer.content, tap.choice))
+        try:
+            words = await self._taps[tap.offer.what](query, tap.offer.content, tap.choice)
+        except (RetrainbotError, OSError):
+            await self._buttons.release(tap, key)
+            raise
+        await _answer(query, words)
 
     async def _tell(self, update: Update, error: Exception) -> None:
         """Tell the person in words; what nobody expected is logged too."""
@@ -225,6 +242,11 @@ class Desk:
 async def _answer(query: CallbackQuery, words: str | None, *, alert: bool = False) -> None:
     with suppress(BadRequest):  # A tap that waited too long cannot be answered, and need not be.
         await query.answer(words, show_alert=alert)
+
+
+class _NamesClass(filters.MessageFilter):
+    def filter(self, message: Message) -> bool:
+        return names_class(message)
 
 
 def _message(work: Callable[[Message], Awaitable[None]]) -> Handle:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from telegram.constants import MessageEntityType
+
 from storage.inbox import Arrival, Lane
 
 # Commands that change photos wait for the photos before them; the others only ask, and overtake.
@@ -17,9 +19,9 @@ def arrival(update: dict[str, Any]) -> Arrival:
 
 
 def _brings_or_changes(message: dict[str, Any]) -> bool:
-    if "photo" in message or "document" in message:
+    if any(part in message for part in ("photo", "document", "media_group_id")):
         return True
-    text = message.get("text", "")
-    if text.startswith("/"):
-        return text[1:].split()[0].partition("@")[0].lower() in ORDERED if text[1:].strip() else False
+    mark = (message.get("entities") or [{}])[0]
+    if mark.get("type") == MessageEntityType.BOT_COMMAND and not mark["offset"]:
+        return message.get("text", "")[1 : mark["length"]].partition("@")[0].lower() in ORDERED
     return "reply_to_message" in message

@@ -95,6 +95,10 @@ class Buttons:
         """Whether this tap is the one that counts; true again for the same key."""
         return await asyncio.to_thread(self._offers.use, tap.offer.id, key)
 
+    async def release(self, tap: Tap, key: str) -> None:
+        """The tap came to nothing; the buttons work again."""
+        await asyncio.to_thread(self._offers.release, tap.offer.id, key)
+
     async def _sealing(self) -> bytes:
         if self._secret is None:
             self._secret = await asyncio.to_thread(self._offers.secret)

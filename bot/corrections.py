@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from telegram import CallbackQuery, Message
+from telegram import CallbackQuery, InlineKeyboardMarkup, Message
 
 from bot import replies
 from bot.access import by
 from bot.buttons import Buttons
 from bot.delivery import Delivery
 from bot.keys import message_key, tap_key
+from bot.markup import arguments
 from bot.subjects import Subjects
 from storage import labels
 from storage.errors import PhotoError
@@ -39,11 +40,11 @@ class Corrections:
 
     async def undo(self, message: Message) -> None:
         """/undo: the newest thing that this person did and that still holds; with a number, so many of them."""
-        words = _arguments(message)
-        times = int(words) if words.isdecimal() and len(words) < 3 else 1
+        words = arguments(message.text)
+        times = min(int(words[:9]), MOST_UNDONE) if words.isdecimal() else 1
         key, person = message_key(message), by(message.from_user)
         told = []
-        for number in range(max(1, min(times, MOST_UNDONE))):
+        for number in range(max(1, times)):
             try:
                 done = await asyncio.to_thread(self._history.undo_last, person, f"{key}:{number}")
             except PhotoError as error:  # There is nothing more.
@@ -61,22 +62,23 @@ class Corrections:
 
     async def rename(self, message: Message) -> None:
         """/rename OLD = NEW."""
-        await self._pair(message, self._history.rename, replies.HOW_TO_RENAME)
+        await self._pair(message, "rename", self._history.rename, replies.HOW_TO_RENAME)
 
     async def merge(self, message: Message) -> None:
         """/merge ONE = OTHER: all photos of ONE go to OTHER."""
-        await self._pair(message, self._history.merge, replies.HOW_TO_MERGE)
+        await self._pair(message, "merge", self._history.merge, replies.HOW_TO_MERGE)
 
     async def delete(self, message: Message) -> None:
         """/delete CLASS, or /delete in reply to a photo: out of the class, with undo."""
-        name = _arguments(message)
+        name = arguments(message.text)
         if name:
             await self._ask(message, replies.delete_class(name, await self._count(name)), {"delete": name})
             return
         photos = await self._subjects.of(message.reply_to_message)
         if photos:
             changed = await asyncio.to_thread(self._history.remove, photos, by(message.from_user), message_key(message))
-            await self._tell(message, changed, replies.removed(changed))
+            keyboard = await self._undo_button(message.chat_id, changed, "label")
+            await self._delivery.reply(message, replies.removed(changed), keyboard)
         else:
             await self._delivery.reply(message, replies.HOW_TO_DELETE)
 
@@ -98,31 +100,30 @@ class Corrections:
             await self._delivery.edit(message, replies.LEFT_ALONE)
             return None
         person, key = by(query.from_user), tap_key(query)
-        if "delete" in content:
-            changed = await asyncio.to_thread(self._history.delete_class, content["delete"], person, key)
-        else:
-            changed = await asyncio.to_thread(self._history.withdraw, content["withdraw"], person, key)
-        keyboard = await self._undo_button(message.chat_id, changed)
+        needs = "delete" if "delete" in content else "withdraw"
+        change = self._history.delete_class if needs == "delete" else self._history.withdraw
+        changed = await asyncio.to_thread(change, content[needs], person, key)
+        keyboard = await self._undo_button(message.chat_id, changed, needs)
         await self._delivery.edit(message, replies.removed(changed), keyboard)
         return None
 
-    async def _pair(self, message: Message, change: Callable[..., Changed], how: str) -> None:
-        parts = PAIR.split(_arguments(message), maxsplit=1)
+    async def _pair(self, message: Message, needs: str, change: Callable[..., Changed], how: str) -> None:
+        parts = PAIR.split(arguments(message.text), maxsplit=1)
         if len(parts) == 1:
             parts = parts[0].split()
         if len(parts) != 2 or not all(parts):
             await self._delivery.reply(message, how)
             return
         changed = await asyncio.to_thread(change, *parts, by(message.from_user), message_key(message))
-        await self._tell(message, changed, replies.changed(changed))
+        await self._delivery.reply(
+            message, replies.changed(changed), await self._undo_button(message.chat_id, changed, needs)
+        )
 
-    async def _tell(self, message: Message, changed: Changed, text: str) -> None:
-        await self._delivery.reply(message, text, await self._undo_button(message.chat_id, changed))
-
-    async def _undo_button(self, chat: int, changed: Changed) -> Any:
+    async def _undo_button(self, chat: int, changed: Changed, needs: str) -> InlineKeyboardMarkup | None:
+        """For those who may do what `needs` names."""
         if changed.act is None:
             return None
-        return await self._buttons.offer(chat, "undo", {"act": changed.act}, [[replies.UNDO]])
+        return await self._buttons.offer(chat, "undo", {"act": changed.act, "needs": needs}, [[replies.UNDO]])
 
     async def _ask(self, message: Message, text: str, content: dict[str, Any]) -> None:
         what = "delete" if "delete" in content else "withdraw"
@@ -132,8 +133,3 @@ class Corrections:
     async def _count(self, name: str) -> int:
         counts = await asyncio.to_thread(self._photos.classes)
         return next((count.photos for count in counts if labels.key(count.name) == labels.key(name)), 0)
-
-
-def _arguments(message: Message) -> str:
-    """What stands behind the command."""
-    return (message.text or "").partition(" ")[2].strip()

@@ -1,7 +1,7 @@
 """From words about photos to their class: stored, or asked back about where the words are not clear."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,42 +9,39 @@ from telegram import InlineKeyboardMarkup
 
 from bot import replies
 from bot.buttons import Buttons
-from bot.replies import Refused
 from storage import labels
 from storage.photos import Photos
 from storage.receipts import Labelled, Outcome
 from storage.similar import similar
 
-MOST_CHOICES = 4
+MOST_CHOICES = 8
 
 
 @dataclass(frozen=True)
 class Saying:
     """What to say, the buttons under it, and the class that the photos are in now, if they are.
 
-    `what` and `content` are the offer behind the buttons; `choices` are their rows.
+    `what` and `content` are the offer behind the buttons. An offer to "label" has a button for each of its `names`.
     """
 
     text: str
     what: str = ""
     content: Mapping[str, Any] = field(default_factory=dict)
-    choices: Sequence[Sequence[str]] = ()
     class_name: str | None = None
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The photos that are meant, and whose they are.
+    """The photos that are meant, and who says something about them.
 
-    `key` is that of the act: whatever is done again under it is done once. `album` is where they came from, if they
-    came together; `refused` are those of it that cannot be used.
+    `key` gives the key of the act that puts them into a class: what is done again under it is done once. `album` is
+    where they came from, if they came together.
     """
 
     photos: Sequence[str]
     by: str
-    key: str
+    key: Callable[[str], str]
     album: str | None = None
-    refused: Sequence[Refused] = ()
 
 
 class Labelling:
@@ -57,26 +54,45 @@ class Labelling:
         caption = labels.read_caption(words)
         if caption.name is None:
             return question(subject, replies.unclear(caption.problem), caption.choices)
-        close = await asyncio.to_thread(self._close_to, caption.name)
+        return await self.named(subject, caption.name)
+
+    async def named(self, subject: Subject, name: str) -> Saying:
+        """Label with a name, unless it is a new one that may be a slip."""
+        close = await asyncio.to_thread(self._close_to, name)
         if close:
-            return question(subject, replies.did_you_mean(caption.name, close), [*close, caption.name], new=True)
-        return await self.under(subject, caption.name)
+            return question(subject, replies.did_you_mean(name, close), [*close, name], sure=True)
+        return await self.under(subject, name)
+
+    async def chosen(self, subject: Subject, content: Mapping[str, Any], choice: int) -> Saying:
+        """Label as a tapped button says. A class that has been renamed since is meant under its new name."""
+        number, name = content["ids"][choice], content["names"][choice]
+        present = await asyncio.to_thread(self._photos.name_of, number) if number is not None else None
+        if present or content["sure"]:
+            return await self.under(subject, present or name, settle=content["settle"])
+        return await self.named(subject, name)
 
     async def under(self, subject: Subject, name: str, *, settle: bool = False) -> Saying:
         """Label with a name that is meant so; with `settle` even against what somebody else said."""
         labelled = await asyncio.to_thread(
-            self._photos.label, subject.photos, name, subject.by, subject.key, contest=not settle
+            self._photos.label, subject.photos, name, subject.by, subject.key(name), contest=not settle
         )
-        if len(subject.photos) == 1 and labelled.receipts[0].outcome is Outcome.CONTESTED:
-            names = [labelled.receipts[0].before or "", labelled.class_name]
+        only = labelled.receipts[0] if len(labelled.receipts) == 1 else None
+        if only and only.outcome is Outcome.CONTESTED:
+            names = [only.before or "", labelled.class_name]
             return question(subject, replies.contested(*names), names, settle=True)
         return _receipt(labelled, subject)
 
     async def keyboard(self, chat: int, saying: Saying) -> InlineKeyboardMarkup | None:
         """The buttons of `saying`, from now on good for one tap in this chat."""
-        if not saying.choices:
+        if saying.what == "undo":
+            return await self._buttons.offer(chat, "undo", dict(saying.content), [[replies.UNDO]])
+        names = saying.content.get("names")
+        if not names:
             return None
-        return await self._buttons.offer(chat, saying.what, dict(saying.content), saying.choices)
+        known = await asyncio.to_thread(self._photos.class_ids)
+        content = {**saying.content, "ids": [known.get(name) for name in names]}
+        rows = [[replies.class_button(name, new=name not in known)] for name in names]
+        return await self._buttons.offer(chat, saying.what, content, rows)
 
     def _close_to(self, name: str) -> list[str]:
         """Classes that a new name may have been meant for."""
@@ -86,26 +102,21 @@ class Labelling:
         return similar(name, existing)
 
 
-def choices_of(names: Sequence[str]) -> list[list[str]]:
-    """A button for each class."""
-    return [[f"✓ {labels.shown(name)}"] for name in names]
-
-
-def question(subject: Subject, text: str, names: Sequence[str], *, new: bool = False, settle: bool = False) -> Saying:
-    """Ask which of these classes is meant. With `new`, the last of them would be a new one."""
-    names = names[:MOST_CHOICES]
-    rows = choices_of(names)
-    if new:
-        rows[-1] = [f"+ {labels.shown(names[-1])}, a new class"]
-    content = {"photos": list(subject.photos), "names": list(names), "album": subject.album, "settle": settle}
-    return Saying(text, "label", content, rows)
+def question(subject: Subject, text: str, names: Sequence[str], *, sure: bool = False, settle: bool = False) -> Saying:
+    """Ask which of these classes is meant; `sure` where a new one among them has been asked about already."""
+    content = {
+        "photos": list(subject.photos),
+        "names": list(names[:MOST_CHOICES]),
+        "album": subject.album,
+        "sure": sure,
+        "settle": settle,
+    }
+    return Saying(text, "label", content)
 
 
 def _receipt(labelled: Labelled, subject: Subject) -> Saying:
-    if subject.album or subject.refused or len(subject.photos) > 1:
-        text = replies.album_receipt(labelled, subject.refused)
-    else:
-        text = replies.receipt(labelled)
+    single = subject.album is None and len(labelled.receipts) == 1
+    text = replies.receipt(labelled) if single else replies.album_receipt(labelled)
     if labelled.act is None:
         return Saying(text, class_name=labelled.class_name)
-    return Saying(text, "undo", {"act": labelled.act}, [[replies.UNDO]], labelled.class_name)
+    return Saying(text, "undo", {"act": labelled.act}, labelled.class_name)

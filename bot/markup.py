@@ -38,6 +38,11 @@ def _width(piece: str) -> int:
     return 2 if piece > "\uffff" else 1
 
 
+def arguments(text: str | None) -> str:
+    """What stands behind the command that a text begins with."""
+    return "".join((text or "").split(maxsplit=1)[1:]).strip()
+
+
 def bar(share: float) -> str:
     """Ten block characters, as many of them full as `share` (0 to 1) says."""
     full = round(share * BAR)

@@ -150,7 +150,11 @@ class PeopleCommands:
             self._history.withdraw, f"telegram:{person}", by(query.from_user), tap_key(query)
         )
         undo = [[replies.UNDO]]
-        keyboard = await self._buttons.offer(chat, "undo", {"act": changed.act}, undo) if changed.act else None
+        keyboard = (
+            await self._buttons.offer(chat, "undo", {"act": changed.act, "needs": "people"}, undo)
+            if changed.act
+            else None
+        )
         return replies.removed(changed), keyboard
 
     async def _keyboard(self, chat: int, person: int, rows: list[list[str]]) -> InlineKeyboardMarkup:

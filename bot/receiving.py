@@ -1,8 +1,9 @@
 """From a message to a photo that is ours: downloaded, checked, and kept, or refused with a reason."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +27,8 @@ SMALL = 4_000_000  # Bytes. So many files of this size, and so many larger ones,
 SMALL_AT_ONCE, LARGE_AT_ONCE = 24, 4
 TOO_LARGE = "The file is over 20 MB, more than Telegram lets a bot download. Send it smaller, or as a photo."
 LOST = "Telegram has lost this file; send it again."
+NO_PHOTO = "This is no photo; I can only use JPEG, PNG and WebP."
+ENOUGH = "You have sent {count} photos today, and more are not taken. Send it again tomorrow."
 
 log = structlog.get_logger()
 
@@ -35,6 +38,12 @@ class Attachment:
     file_id: str
     file_unique_id: str
     size: int | None  # Bytes, where Telegram told.
+
+
+@dataclass(frozen=True)
+class _Coming:
+    task: asyncio.Task[Arrived]
+    hangs: asyncio.Event  # Set while its download takes longer than it should.
 
 
 def attachment(message: Message) -> Attachment | None:
@@ -65,31 +74,35 @@ class Receiver:
         self._decoders = decoders
         self._photos_a_day = photos_a_day
         self._clock = clock
-        self._coming: dict[tuple[int, int], tuple[asyncio.Task[Arrived], float]] = {}  # And when each began.
+        self._coming: dict[tuple[int, int], _Coming] = {}
         self._small, self._large = asyncio.Semaphore(SMALL_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)
 
     def begin(self, message: Message) -> asyncio.Task[Arrived]:
         """Receive the photo of this message beside everything else; once, however often it is asked for."""
-        return self._begun(message)[0]
+        return self._begun(message).task
 
     async def get(self, message: Message) -> Arrived:
         """What became of the photo of this message. Raises Later where Telegram does not hand it out yet."""
-        task, began = self._begun(message)
+        coming = self._begun(message)
+        hangs = asyncio.create_task(coming.hangs.wait())
         try:
-            async with asyncio.timeout_at(began + PATIENCE_SECONDS):
-                return await asyncio.shield(task)
-        except TimeoutError as error:
-            raise Later("the download hangs") from error
+            await asyncio.wait({coming.task, hangs}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hangs.cancel()
+        if coming.task.done():
+            return coming.task.result()
+        raise Later("the download hangs")
 
     def close(self) -> None:
-        for task, _ in self._coming.values():
-            task.cancel()
+        for coming in self._coming.values():
+            coming.task.cancel()
 
-    def _begun(self, message: Message) -> tuple[asyncio.Task[Arrived], float]:
+    def _begun(self, message: Message) -> _Coming:
         key = message.chat_id, message.message_id
         if key not in self._coming:
-            task = asyncio.create_task(self._receive(message), name=f"photo {key}")
-            self._coming[key] = task, asyncio.get_running_loop().time()
+            hangs = asyncio.Event()
+            task = asyncio.create_task(self._receive(message, hangs), name=f"photo {key}")
+            self._coming[key] = _Coming(task, hangs)
             task.add_done_callback(lambda done: self._finished(key, done))
         return self._coming[key]
 
@@ -98,12 +111,23 @@ class Receiver:
         if not task.cancelled():
             task.exception()  # Whoever needs the photo begins anew and gets the error himself.
 
-    async def _receive(self, message: Message) -> Arrived:
+    async def _receive(self, message: Message, hangs: asyncio.Event) -> Arrived:
         known = await asyncio.to_thread(self._known, message)
         if known:
             return known
-        arrived = await self._fetch_and_keep(message)
-        await asyncio.to_thread(self._received.put, _origin(message), arrived)
+        file = attachment(message)
+        if file is None:
+            return Arrived(None, NO_PHOTO)
+        if file.size and file.size > FileSizeLimit.FILESIZE_DOWNLOAD:
+            return Arrived(None, TOO_LARGE)
+        person = message.from_user
+        if person and await asyncio.to_thread(self._sent_today, person.id) >= self._photos_a_day:
+            return Arrived(None, ENOUGH.format(count=self._photos_a_day))
+        try:
+            arrived = await self._fetch_and_keep(file, by(person), hangs)
+        except BadRequest as error:
+            return Arrived(None, TOO_LARGE if "too big" in str(error) else LOST)
+        await asyncio.to_thread(self._received.put, _origin(message, file), arrived)
         return arrived
 
     def _known(self, message: Message) -> Arrived | None:
@@ -111,25 +135,40 @@ class Receiver:
         known = self._received.get(message.chat_id, message.message_id)
         return known if known and (known.refused or self._photos.holds(known.photo or "")) else None
 
-    async def _fetch_and_keep(self, message: Message) -> Arrived:
-        file, person = attachment(message), message.from_user
-        if file is None:
-            return Arrived(None, LOST)
-        if file.size and file.size > FileSizeLimit.FILESIZE_DOWNLOAD:
-            return Arrived(None, TOO_LARGE)
-        if person and await asyncio.to_thread(self._sent_today, person.id) >= self._photos_a_day:
-            return Arrived(
-                None, f"You have sent {self._photos_a_day} photos today, and more are not taken. Go on tomorrow."
-            )
+    async def _fetch_and_keep(self, file: Attachment, person: str, hangs: asyncio.Event) -> Arrived:
         twin = await asyncio.to_thread(self._twin, file)
         if twin:
             return Arrived(twin)
+        async with self._room(file, hangs) as is_here:
+            content = await self._fetch(file)
+            is_here()
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._keep, content, person)
+
+    @asynccontextmanager
+    async def _room(self, file: Attachment, hangs: asyncio.Event) -> AsyncIterator[Callable[[], None]]:
+        """Room in memory for one file; what is yielded says that its download is over. One that hangs makes room."""
+        room = self._small if (file.size or SMALL) < SMALL else self._large
+        await room.acquire()
+        held = True
+
+        def hang() -> None:
+            nonlocal held
+            held = False
+            hangs.set()
+            room.release()
+
+        timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, hang)
+
+        def is_here() -> None:
+            timer.cancel()
+            hangs.clear()
+
         try:
-            async with self._small if (file.size or SMALL) < SMALL else self._large:
-                content = await self._fetch(file)
-                return await asyncio.get_running_loop().run_in_executor(self._decoders, self._keep, content, by(person))
-        except ImageError as error:
-            return Arrived(None, str(error))
+            yield is_here
+        finally:
+            timer.cancel()
+            if held:
+                room.release()
 
     def _sent_today(self, person: int) -> int:
         return self._received.count(person, self._clock().replace(hour=0, minute=0, second=0, microsecond=0))
@@ -139,13 +178,13 @@ class Receiver:
         return twin if twin and self._photos.holds(twin) else None
 
     async def _fetch(self, file: Attachment) -> bytes:
-        """The file's bytes. Raises ImageError where Telegram has lost it, Later where it does not answer."""
+        """The file's bytes. Raises BadRequest where Telegram does not have it, Later where it does not answer."""
         for attempt in range(1, DOWNLOADS + 1):
             try:
                 place = await self._bot.get_file(file.file_id)
                 return bytes(await place.download_as_bytearray())
-            except BadRequest as error:
-                raise ImageError(TOO_LARGE if "too big" in str(error) else LOST) from error
+            except BadRequest:
+                raise
             except TelegramError as error:
                 if attempt == DOWNLOADS:
                     raise Later(f"a photo cannot be downloaded: {error}") from error
@@ -161,12 +200,11 @@ class Receiver:
             return Arrived(None, str(error))
 
 
-def _origin(message: Message) -> Origin:
-    file = attachment(message)
+def _origin(message: Message, file: Attachment) -> Origin:
     return Origin(
         chat=message.chat_id,
         message=message.message_id,
         person=message.from_user.id if message.from_user else 0,
         album=message.media_group_id,
-        file_unique_id=file.file_unique_id if file else "",
+        file_unique_id=file.file_unique_id,
     )

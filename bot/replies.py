@@ -8,7 +8,7 @@ from bot.markup import ago, bar, fill, photos
 from bot.predictor import Prediction
 from storage.errors import RetrainbotError
 from storage.history import Changed, Undone
-from storage.labels import shown
+from storage.labels import Caption, shown
 from storage.receipts import Labelled, Outcome
 
 COMMANDS = {
@@ -40,10 +40,15 @@ HOW_TO_MERGE = "Say which class goes into which: <b>/merge daisies = daisy</b> m
 HOW_TO_DELETE = (
     "Reply to a photo with /delete to take it out of its class, or name a class to empty: <b>/delete daisy</b>."
 )
+LATE_PHOTO = "More of this album has come. Which class is it? What came late is not stored yet."
 DIFFERENT_CAPTIONS = "The photos of this album have different captions. Which class is it? Nothing is stored yet."
 NOTHING_GIVEN = "No photo in the classes is from you."
 LEFT_ALONE = "Left as it was."
-GIVEN_UP = "I could not do this though I tried for an hour. Please send it again."
+SLOW = (
+    "Telegram does not hand out photos, or does not take answers, at the moment."
+    " I keep trying; nothing needs to be sent again."
+)
+GIVEN_UP = "I could not do this though I tried for a day. Please send it again."
 # These stand on buttons, or are shown in the little window that a tap opens: plain text.
 UNDO, YES, NO = "↩ Undo", "Yes", "No"
 STALE_BUTTON = "That button no longer works."
@@ -112,17 +117,17 @@ def answer(prediction: Prediction, top_k: int, sure_above: float) -> str:
     return "\n".join([*lines, f"Version {prediction.version}"])
 
 
-def album_answer(predictions: Sequence[Prediction | str], refused: Sequence[Refused], sure_above: float) -> str:
-    """A line for each photo, and the versions that said so."""
+def album_answer(predictions: Mapping[int, Prediction | str], sure_above: float) -> str:
+    """A line for each photo by its place, and the versions that said so."""
     lines = [
         fill("{place}. {reason}", place=place, reason=item)
         if isinstance(item, str)
         else _brief(place, item, sure_above)
-        for place, item in enumerate(predictions, start=1)
+        for place, item in predictions.items()
     ]
-    versions = sorted({item.version for item in predictions if isinstance(item, Prediction)})
+    versions = sorted({item.version for item in predictions.values() if isinstance(item, Prediction)})
     said = [f"Version {' and '.join(map(str, versions))}"] if versions else []
-    return "\n".join([*lines, *map(_refused, refused), *said])
+    return "\n".join([*lines, *said])
 
 
 def percent(share: float) -> str:
@@ -132,6 +137,15 @@ def percent(share: float) -> str:
 def unclear(problem: str) -> str:
     """That words name no class clearly, and what to do."""
     return fill("Nothing is stored yet: reply with the class, please. {problem}", problem=problem)
+
+
+def no_class(caption: Caption, answer: str) -> str:
+    """An answer to a photo whose caption names no class; whoever did not ask a question is told why."""
+    return answer if caption.asks else f"{unclear(caption.problem)}\n\n{answer}"
+
+
+def class_button(name: str, *, new: bool) -> str:
+    return f"+ {shown(name)}, a new class" if new else f"✓ {shown(name)}"
 
 
 def did_you_mean(name: str, close: Sequence[str]) -> str:
@@ -164,7 +178,7 @@ def receipt(done: Labelled) -> str:
     return fill("Learned as <b>{name}</b>, which has {count} now.", name=name, count=count)
 
 
-def album_receipt(done: Labelled, refused: Sequence[Refused]) -> str:
+def album_receipt(done: Labelled) -> str:
     """One receipt for all photos of an album."""
     name = shown(done.class_name)
     count = {outcome: sum(item.outcome is outcome for item in done.receipts) for outcome in Outcome}
@@ -180,7 +194,8 @@ def album_receipt(done: Labelled, refused: Sequence[Refused]) -> str:
         text = "{count} left in {origins}, where somebody else put them; reply to each with its class to settle that."
         origins = _origins(done, Outcome.CONTESTED)
         lines.append(fill(text, count=photos(count[Outcome.CONTESTED]), origins=origins))
-    lines += [_refused(item) for item in refused]
+    if count[Outcome.GONE]:
+        lines.append(f"{photos(count[Outcome.GONE])} no longer here; send them again.")
     lines.append(fill("<b>{name}</b> has {count} now.", name=name, count=photos(done.class_photos)))
     return "\n".join(lines)
 
@@ -211,13 +226,15 @@ def changed(done: Changed) -> str:
     """What became of a class that was renamed or merged."""
     after = shown(done.after or "")
     if not done.before:
-        return fill("<b>{after}</b> is called that already.", after=after)
+        return fill("<b>{after}</b> is called that already.", after=after) if after else "There is nothing to move."
     before, count = ", ".join(map(shown, done.before)), photos(done.photos)
     return fill("<b>{before}</b> is <b>{after}</b> now: {count}.", before=before, after=after, count=count)
 
 
 def removed(done: Changed) -> str:
     """What was taken out of its class."""
+    if not done.photos:
+        return "Nothing to take out: it is in no class any more."
     return f"{photos(done.photos)} taken out. {'It is' if done.photos == 1 else 'They are'} kept for a while, for undo."
 
 

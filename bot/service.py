@@ -26,7 +26,7 @@ from bot.worker import Pace as Turns
 from bot.worker import Worker
 from storage.database import now
 from storage.decoder import Decoder
-from storage.errors import RetrainbotError, SettingsError
+from storage.errors import SettingsError
 from storage.inbox import Inbox
 from storage.lifeline import follow_parent
 from storage.settings import Settings
@@ -89,7 +89,7 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         stack.callback(desk.close)
         inbox = Inbox(stores.database, application.bot.id, timedelta(seconds=settings.intake.album_seconds))
         turns = Turns(settings.intake.messages_a_minute)
-        worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.give_up, turns, now)
+        worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.slow, desk.give_up, turns, now)
         await stack.enter_async_context(worker)
         incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker))
         await _publish_commands(application)
@@ -153,8 +153,8 @@ async def _keep_tidy(settings: Settings, stores: Stores, inbox: Inbox) -> NoRetu
             await asyncio.to_thread(inbox.prune, INBOX_KEPT)
             await asyncio.to_thread(stores.offers.prune, now() - OFFERS_KEPT)
             await asyncio.to_thread(stores.photos.prune_unlabelled, settings.intake.unlabelled_mb * 1_000_000)
-        except (RetrainbotError, OSError) as error:
-            log.warning("not tidied", reason=str(error))
+        except Exception:  # The next time may be luckier.
+            log.exception("not tidied")
         await asyncio.sleep(TIDY_SECONDS)
 
 

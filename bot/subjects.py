@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from telegram import Message
 
 from bot.receiving import Receiver, attachment
+from storage.errors import ImageError
 from storage.received import Received
 
 
@@ -15,12 +16,17 @@ class Subjects:
         self._received = received
 
     async def of(self, message: Message | None) -> list[str]:
-        """The photo in this message, or those that this message of ours is about. Raises Later as the receiver does."""
+        """The photo in this message, or those that this message of ours is about.
+
+        Raises ImageError where the photo was refused, and Later as the receiver does.
+        """
         if message is None:
             return []
         if attachment(message):
             arrived = await self._receiver.get(message)
-            return [arrived.photo] if arrived.photo else []
+            if arrived.photo is None:
+                raise ImageError(arrived.refused)
+            return [arrived.photo]
         return await asyncio.to_thread(self._received.subjects, message.chat_id, message.message_id)
 
     async def remember(self, ours: Message, photos: Sequence[str]) -> None:

@@ -19,8 +19,10 @@ from storage.inbox import Inbox, Lane, Letter
 AHEAD = 8  # Letters of a lane whose photos are fetched at the same time.
 HALF = AHEAD // 2
 AT_ONCE = 64  # Letters worked at the same time.
-FIRST_WAIT, LONGEST_WAIT = 2.0, 30.0  # Seconds until a letter is tried again; doubled each time.
-MOST_TRIES = 120  # With these waits: about an hour.
+FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0  # Seconds until a letter is tried again; doubled each time.
+SLOW = 5  # So many tries, which take about a minute, are made before the person is told to be patient.
+# A letter so old is told to have failed, and one that is twice as old is dropped unsaid.
+GIVE_UP, LET_GO = timedelta(days=1), timedelta(days=2)
 GOODBYE_SECONDS = 5.0  # What the letters in hand get at the end; the others wait in the inbox.
 
 Key: TypeAlias = tuple[int, Lane]
@@ -38,8 +40,8 @@ class Unheard(Exception):  # noqa: N818  Nobody knows whether it went wrong.
 class Worker:
     """Use as `async with`. `handle` gets the update of a letter, or all of an album.
 
-    `ahead` is told of an update that will be handled soon. `give_up` is told of one that could not be handled.
-    `clock` is the inbox's.
+    `ahead` is told of an update that will be handled soon, `slow` of one that takes long, and `give_up` of one that
+    could not be handled. `clock` is the inbox's.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Worker:
         bot: Bot,
         handle: Callable[[Sequence[Update]], Awaitable[None]],
         ahead: Callable[[Update], Awaitable[None]],
+        slow: Callable[[Update], Awaitable[None]],
         give_up: Callable[[Update], Awaitable[None]],
         pace: "Pace",
         clock: Callable[[], datetime],
@@ -56,6 +59,7 @@ class Worker:
         self._bot = bot
         self._handle = handle
         self._ahead = ahead
+        self._slow = slow
         self._give_up = give_up
         self._pace = pace
         self._clock = clock
@@ -170,18 +174,27 @@ class Worker:
             await self._paced(updates)
         except (Later, TelegramError, DatabaseError) as error:
             wait = _wait(error, letter.tries)
-            if wait is not None and letter.tries < MOST_TRIES:
-                log.info("tried again later", update=letter.id, reason=str(error), wait=wait)
-                return wait
-            log.warning("given up", update=letter.id, reason=str(error), tries=letter.tries)
-            if wait is not None:
-                with suppress(TelegramError):
-                    await self._give_up(updates[0])
+            log.info("not done", update=letter.id, reason=str(error), again_in=wait)
+            return None if wait is None else await self._patience(letter, updates[0], wait)
         except Unheard as error:  # Nobody likes to be told twice.
             log.warning("perhaps not told", update=letter.id, reason=str(error))
         except Exception:  # One update must not keep the others of its chat waiting.
             log.exception("unexpected", update=letter.id)
         return None
+
+    async def _patience(self, letter: Letter, update: Update, wait: float) -> float | None:
+        """The seconds to wait, None where it has been long enough; and whoever waits is told."""
+        age = self._clock() - letter.received_at
+        try:
+            if letter.tries == SLOW:
+                await self._slow(update)
+            if age > GIVE_UP:
+                await self._give_up(update)
+                log.warning("given up", update=letter.id, age=str(age))
+                return None
+        except (TelegramError, Unheard):  # Telegram takes nothing at all; only then does the letter stay.
+            log.info("not told", update=letter.id)
+        return wait if age < LET_GO else None
 
     async def _paced(self, updates: Sequence[Update]) -> None:
         person = updates[0].effective_user

@@ -39,12 +39,14 @@ class Caption:
     name: str | None
     choices: tuple[str, ...] = ()
     problem: str = ""
+    asks: bool = False  # Whether it is a question.
 
 
 class _UnclearError(LabelError):
-    def __init__(self, problem: str, choices: Iterable[str] = ()) -> None:
+    def __init__(self, problem: str, choices: Iterable[str] = (), *, asks: bool = False) -> None:
         super().__init__(problem)
         self.choices = _possible(choices)
+        self.asks = asks
 
 
 def read_caption(text: str) -> Caption:
@@ -61,8 +63,10 @@ def read_caption(text: str) -> Caption:
         return Caption(_class_of(unicodedata.normalize("NFKC", line)))
     except LabelError as error:
         quoted = line[:MOST_QUOTED].encode(errors="replace").decode()  # Half a surrogate pair cannot be sent.
-        choices = error.choices if isinstance(error, _UnclearError) else ()
-        return Caption(None, choices, f"{error}\nYou wrote: {quoted}" if line else str(error))
+        problem = f"{error}\nYou wrote: {quoted}" if line else str(error)
+        if isinstance(error, _UnclearError):
+            return Caption(None, error.choices, problem, error.asks)
+        return Caption(None, (), problem)
 
 
 def _class_of(line: str) -> str:
@@ -71,7 +75,8 @@ def _class_of(line: str) -> str:
     words, named = rest.split(), NAMED.match(written) is not None
     tags = [tag for word in words for tag in _tags(word)]
     if any(QUESTION.search(word) for word in words if not LINK.search(word)):
-        raise _UnclearError("That looks like a question.", tags or ([_bare(rest)] if len(words) == 1 else []))
+        choices = tags or ([_bare(rest)] if len(words) == 1 else [])
+        raise _UnclearError("That looks like a question.", choices, asks=True)
     if len(set(map(key, tags))) > 1:
         raise _UnclearError("There are several hashtags, but a photo has one class.", tags)
     long = len(words) > MOST_WORDS and not named

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from conftest import Chat, Painter, PublishTiny, buttons
 from test_bot_intake import counts
 
+from sandbox.client import Person
+from storage.people import Role
+
 
 async def send(chat: Chat, paint: Painter, captions: Sequence[str | None], group: str = "77") -> list[int]:
     """An album whose photos come one by one with these captions; their numbers."""
@@ -72,9 +75,9 @@ async def test_asks_about_different_captions(chat: Chat, paint: Painter) -> None
     numbers = await send(chat, paint, ["rose", "#Rose", "tulip"])
     question = await chat.person.reply_to(numbers[0])
     assert "different captions" in question["text"]
-    assert list(buttons(question)) == ["✓ rose", "✓ tulip"]
+    assert list(buttons(question)) == ["+ rose, a new class", "+ tulip, a new class"]
     assert counts(chat) == {}
-    await chat.person.tap(question["message_id"], buttons(question)["✓ tulip"])
+    await chat.person.tap(question["message_id"], buttons(question)["+ tulip, a new class"])
     await chat.person.reply_to(numbers[0], where=lambda message: "3 photos learned as tulip" in message["text"])
     assert counts(chat) == {"tulip": 3}
 
@@ -95,3 +98,67 @@ async def test_a_hanging_photo_joins_later(chat: Chat, paint: Painter) -> None:
     receipt = await chat.person.reply_to(numbers[0], where=lambda message: message["text"].startswith("2 photos"))
     assert receipt["text"] == "2 photos learned as rose.\nrose has 2 photos now."
     assert counts(chat) == {"rose": 2}
+
+
+async def test_a_late_photo_follows_a_correction(chat: Chat, paint: Painter) -> None:
+    """A photo that comes after the album was put elsewhere goes there; after an undo the bot asks."""
+    numbers = await send(chat, paint, ["daisy", None])
+    receipt = await chat.person.reply_to(numbers[0])
+    words = await chat.person.say("tulip", reply_to=receipt["message_id"])
+    await chat.person.reply_to(words["message_id"])
+    await send(chat, paint, [None])
+    await chat.person.reply_to(numbers[0], where=lambda message: "1 photo learned as tulip" in message["text"])
+    assert counts(chat) == {"tulip": 3}
+    await chat.person.say("/undo 3")
+    await said(chat, "Undone")
+    await send(chat, paint, [None])
+    question = await chat.person.reply_to(numbers[0], where=lambda message: "Which class" in message["text"])
+    assert counts(chat) == {}
+    (button,) = buttons(question).values()
+    await chat.person.tap(question["message_id"], button)
+    await chat.person.reply_to(numbers[0], where=lambda message: message["text"].startswith("4 photos learned"))
+
+
+async def test_a_late_caption_that_differs_is_asked_about(chat: Chat, paint: Painter) -> None:
+    """A late photo with another caption than its album's is not filed under either before somebody says."""
+    numbers = await send(chat, paint, ["daisy", None])
+    await chat.person.reply_to(numbers[0])
+    await send(chat, paint, ["tulip"])
+    question = await chat.person.reply_to(numbers[0], where=lambda message: "Which class" in message["text"])
+    assert list(buttons(question)) == ["✓ daisy", "+ tulip, a new class"]
+    assert counts(chat) == {"daisy": 2}
+
+
+async def test_the_rest_comes_though_the_answer_failed(chat: Chat, paint: Painter) -> None:
+    """When a photo of an album hangs and the receipt cannot be sent, the photo is stored all the same, later."""
+    await chat.fault(method="download", times=5, error_code=500)  # The three tries of one of the photos among them.
+    await chat.fault(method="sendMessage", times=1, error_code=403)
+    numbers = await send(chat, paint, ["rose", None])
+    await chat.person.reply_to(numbers[0], where=lambda message: message["text"].startswith("2 photos"))
+    assert counts(chat) == {"rose": 2}
+
+
+async def test_says_which_photos_were_refused(chat: Chat, paint: Painter) -> None:
+    """What cannot be used of an album is told with its place, also where the bot asks back or knows nothing yet."""
+    for caption, words in (("#a #b", "several hashtags"), (None, "learned nothing yet")):
+        group = str(len(words))
+        first = await chat.person.photo(paint("red"), caption, album=group)
+        await chat.fault(method="download", times=1, error_code=400)
+        await chat.person.photo(paint("red"), album=group)
+        answer = await chat.person.reply_to(first["message_id"])
+        assert words in answer["text"]
+        assert "not used: Telegram has lost this file" in answer["text"]
+
+
+async def test_two_people_disagree_about_an_album(chat: Chat, paint: Painter) -> None:
+    """An album of one photo, sent twice, that somebody else labelled otherwise is settled by one tap."""
+    chat.service.stores.people.let_in(2002, "Bo", Role.LABELLER, "test")
+    photo = paint("red")
+    await chat.person.reply_to((await chat.person.photo(photo, "rose"))["message_id"])
+    async with Person(chat.url, 2002, "Bo") as bo:
+        numbers = [(await bo.photo(photo, "tulip", album="5"))["message_id"] for _ in range(2)]
+        question = await bo.reply_to(numbers[0])
+        assert "Which is it?" in question["text"]
+        await bo.tap(question["message_id"], buttons(question)["✓ tulip"])
+        await bo.wait_for(lambda message: "1 photo moved there from rose" in message["text"])
+    assert counts(chat) == {"tulip": 1}

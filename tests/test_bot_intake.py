@@ -88,7 +88,7 @@ async def test_shows_hostile_text_verbatim(chat: Chat, paint: Painter) -> None:
     sent = await chat.person.photo(paint("red"), "<b>rose</b>")
     refusal = await chat.person.reply_to(sent["message_id"])
     assert "A class name cannot contain “/” “<” “>”." in refusal["text"]
-    assert refusal["text"].endswith("You wrote: <b>rose</b>")
+    assert "\nYou wrote: <b>rose</b>\n" in refusal["text"]
     sent = await chat.person.photo(paint("red"), "R&amp+D")
     assert "Learned as R&amp+D" in (await chat.person.reply_to(sent["message_id"]))["text"]
     await chat.person.say("/classes")
@@ -129,8 +129,8 @@ async def test_stores_the_rest_of_an_album(chat: Chat, paint: Painter) -> None:
     sent = await chat.person.album([paint("red"), paint("red")], "rose")
     receipt = await chat.person.reply_to(sent[0]["message_id"])
     lines = receipt["text"].splitlines()
-    assert lines[0] == "1 photo learned as rose."
-    assert re.fullmatch(r"[12]\. not used: Telegram has lost this file; send it again\.", lines[1])
+    assert lines[:2] == ["1 photo learned as rose.", "rose has 1 photo now."]
+    assert re.fullmatch(r"[12]\. not used: Telegram has lost this file; send it again\.", lines[2])
     assert counts(chat) == {"rose": 1}
 
 
@@ -181,14 +181,15 @@ async def test_asks_where_a_caption_is_unclear(chat: Chat, paint: Painter) -> No
     """Several hashtags are asked about, with a button for each; until one is tapped nothing is stored."""
     sent = await chat.person.photo(paint("red"), "#rose or #tulip?")
     question = await chat.person.reply_to(sent["message_id"])
-    assert list(buttons(question)) == ["✓ rose", "✓ tulip"]
+    assert list(buttons(question)) == ["+ rose, a new class", "+ tulip, a new class"]
     assert counts(chat) == {}
-    await chat.person.tap(question["message_id"], buttons(question)["✓ tulip"])
+    await chat.person.tap(question["message_id"], buttons(question)["+ tulip, a new class"])
     await chat.person.wait_for(lambda message: message["text"] == "Learned as tulip, which has 1 photo now.")
     assert counts(chat) == {"tulip": 1}
-    sent = await chat.person.photo(paint("red"), "what is this?")
+    sent = await chat.person.photo(paint("red"), "🌹🌹🌹")
     question = await chat.person.reply_to(sent["message_id"])
-    assert buttons(question) == {}
+    assert question["text"].startswith("Nothing is stored yet")
+    assert "learned nothing yet" in question["text"]
     said = await chat.person.say("rose", reply_to=question["message_id"])
     assert "Learned as rose" in (await chat.person.reply_to(said["message_id"]))["text"]
     assert counts(chat) == {"rose": 1, "tulip": 1}
@@ -284,3 +285,57 @@ async def test_tells_nobody_twice(chat: Chat, paint: Painter) -> None:
         assert words in (await chat.person.reply_to(sent["message_id"]))["text"]
     events = await chat.person.events()
     assert sum(event["type"] == "sent" and event["message"]["from"]["is_bot"] for event in events) == 2
+
+
+async def test_answers_a_question(chat: Chat, paint: Painter) -> None:
+    """A photo whose caption is a question is answered as if it had none."""
+    sent = await chat.person.photo(paint("red"), "what is this?")
+    assert (await chat.person.reply_to(sent["message_id"]))["text"].startswith("I have learned nothing yet")
+
+
+async def test_asks_twice_where_it_must(chat: Chat, paint: Painter) -> None:
+    """A new name that was chosen among hashtags may be a slip, too."""
+    await chat.person.reply_to((await chat.person.photo(paint("red"), "daisy"))["message_id"])
+    sent = await chat.person.photo(paint("red"), "#daisies #tulip")
+    question = await chat.person.reply_to(sent["message_id"])
+    await chat.person.tap(question["message_id"], buttons(question)["+ daisies, a new class"])
+    again = await chat.person.reply_to(sent["message_id"], where=lambda message: "Did you mean" in message["text"])
+    await chat.person.tap(again["message_id"], buttons(again)["✓ daisy"])
+    await chat.person.reply_to(sent["message_id"], where=lambda message: "Learned as daisy" in message["text"])
+    assert counts(chat) == {"daisy": 2}
+
+
+async def test_a_button_follows_a_renamed_class(chat: Chat, paint: Painter) -> None:
+    """A class that was renamed while its button stood there is meant under its new name."""
+    await chat.person.reply_to((await chat.person.photo(paint("red"), "daisy"))["message_id"])
+    sent = await chat.person.photo(paint("red"), "daisies")
+    question = await chat.person.reply_to(sent["message_id"])
+    chat.service.stores.history.rename("daisy", "ox-eye", "test")
+    await chat.person.tap(question["message_id"], buttons(question)["✓ daisy"])
+    await chat.person.reply_to(sent["message_id"], where=lambda message: "Learned as ox-eye" in message["text"])
+    assert counts(chat) == {"ox-eye": 2}
+
+
+async def test_a_failed_tap_can_be_repeated(chat: Chat, paint: Painter) -> None:
+    """A button whose effect fails works again afterwards."""
+    await chat.person.reply_to((await chat.person.photo(paint("red"), "daisy"))["message_id"])
+    sent = await chat.person.photo(paint("red"), "daisies")
+    question = await chat.person.reply_to(sent["message_id"])
+    folder, away = chat.settings.photos_dir, chat.settings.data / "away"
+    folder.rename(away)
+    folder.write_bytes(b"in the way")
+    await chat.person.tap(question["message_id"], buttons(question)["✓ daisy"])
+    assert "no room or no right to write" in await told(chat.person)
+    folder.unlink()
+    away.rename(folder)
+    await chat.person.tap(question["message_id"], buttons(question)["✓ daisy"])
+    await chat.person.reply_to(sent["message_id"], where=lambda message: "Learned as daisy" in message["text"])
+    assert counts(chat) == {"daisy": 2}
+
+
+async def test_tells_again_why_a_photo_was_refused(chat: Chat, paint: Painter) -> None:
+    """Words in reply to a photo that was refused are answered with the reason."""
+    sent = await chat.person.document(paint("red")[:900], "photo.jpg", "rose")
+    reason = (await chat.person.reply_to(sent["message_id"]))["text"]
+    said = await chat.person.say("rose", reply_to=sent["message_id"])
+    assert (await chat.person.reply_to(said["message_id"]))["text"] == reason

@@ -12,9 +12,10 @@ from typing import Any
 from conftest import ADA, STRANGER, Chat, Painter, buttons, until
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
+from telegram import Update
 
-from bot.access import CLOSED, NEEDED, refused
-from bot.buttons import STALE, USED, data
+from bot.access import CLOSED, NEEDED, Access, refused
+from bot.buttons import STALE, USED, Buttons, data
 from bot.replies import COMMANDS
 from sandbox.client import Person
 from storage.people import Role
@@ -26,7 +27,7 @@ ROLES = MappingProxyType({"stranger": STRANGER, "viewer": 3001, "labeller": 3002
 NO = re.compile(
     "|".join(re.escape(refused(7, role, act)).replace("7", r"\d+") for role in (None, *Role) for act in NEEDED)
 )
-LABEL = {"photos": [], "names": ["rose"], "album": None, "settle": False}
+LABEL = {"photos": [], "names": ["rose"], "ids": [None], "album": None, "settle": False, "sure": True}
 
 
 @dataclass
@@ -132,6 +133,7 @@ SENDING: dict[str, Callable[[Room, str], Awaitable[None]]] = {
     "`/label` in reply to a photo": lambda room, row: room.say(row, "/label rose", reply_to=room.photo),
     "a tap on a class": tapping("label", LABEL),
     "a tap on “Undo”": tapping("undo", {"act": 1}),
+    "a tap on “Undo” of what only admins do": tapping("undo", {"act": 1, "needs": "rename"}),
     "a tap on “Yes” to `/withdraw`": tap_own,
     "a tap on “Yes” to somebody else's `/withdraw`": tapping("withdraw", {"withdraw": "telegram:1"}, choice=1),
     "a tap on “Yes” to `/delete`": tapping("delete", {"delete": "rose"}, choice=1),
@@ -334,3 +336,38 @@ async def test_long_lists_of_people_are_whole(chat: Chat) -> None:
     await chat.person.reply_to(said["message_id"], where=lambda message: "To let somebody in" in message["text"])
     texts = [event["message"].get("text", "") for event in await chat.person.events() if event["type"] == "sent"]
     assert all(any(f"a number {number} ({number}): viewer" in text for text in texts) for number in range(2000, 2100))
+
+
+async def test_a_command_is_what_the_handlers_take_for_one(chat: Chat, paint: Painter) -> None:
+    """However a command is written, whoever may not use it is refused; what only looks like one is a class."""
+    people = chat.service.stores.people
+    people.let_in(3001, "Vi", Role.VIEWER, "test")
+    async with Person(chat.url, 3001, "Vi") as viewer:
+        for text in ("/people, add 3001 admin", "/people! add 3001 admin", "/PEOPLE@ add 3001 admin"):
+            await answer(viewer, text)
+        photo = await viewer.photo(paint("red"))
+        for text in ("/été #rose", "/été, rose"):
+            assert NO.fullmatch((await answer(viewer, text, reply_to=photo["message_id"]))["text"])
+    assert people.role(3001) is Role.VIEWER
+    assert chat.service.stores.photos.classes() == []
+
+
+async def test_a_film_opens_no_door(chat: Chat, paint: Painter) -> None:
+    """An album that begins with something else than a photo is judged by its photos."""
+    chat.service.stores.people.let_in(3001, "Vi", Role.VIEWER, "test")
+    film = {
+        "message_id": 1,
+        "date": 1,
+        "chat": {"id": 3001, "type": "private"},
+        "from": {"id": 3001, "is_bot": False, "first_name": "Vi"},
+    }
+    kind = {"file_id": "f", "file_unique_id": "u", "width": 9, "height": 9, "duration": 1}
+    size = {"file_id": "p", "file_unique_id": "q", "width": 9, "height": 9}
+    updates = [
+        Update.de_json({"update_id": 1, "message": {**film, "media_group_id": "5", "video": kind}}, None),
+        Update.de_json(
+            {"update_id": 2, "message": {**film, "media_group_id": "5", "photo": [size], "caption": "rose"}}, None
+        ),
+    ]
+    access = Access(chat.service.stores.people, Buttons(chat.service.stores.offers))
+    assert await access.refusal(updates)

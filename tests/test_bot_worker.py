@@ -15,7 +15,7 @@ from telegram import Bot, Update
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError, TimedOut
 
 from bot.arrivals import arrival
-from bot.worker import MOST_TRIES, Later, Pace, Unheard, Worker
+from bot.worker import GIVE_UP, SLOW, Later, Pace, Unheard, Worker
 from storage.database import Database, now
 from storage.inbox import Inbox, Lane
 
@@ -35,6 +35,11 @@ def told(number: int, text: str = "", chat: int = 1, **fields: Any) -> dict[str,
     return {"update_id": number, "message": message}
 
 
+def command(length: int) -> list[dict[str, Any]]:
+    """How Telegram marks a command at the beginning."""
+    return [{"type": "bot_command", "offset": 0, "length": length}]
+
+
 def photo(number: int, **fields: Any) -> dict[str, Any]:
     sizes = [{"file_id": "a", "file_unique_id": "b", "width": 9, "height": 9, "file_size": 9}]
     return told(number, photo=sizes, **fields)
@@ -46,7 +51,9 @@ class Handler:
     def __init__(self, errors: dict[int, list[Exception]] | None = None) -> None:
         self.errors = errors or {}
         self.tried: list[list[int]] = []
+        self.slow: list[int] = []
         self.given_up: list[int] = []
+        self.deaf = False
         self.ahead: list[int] = []
         self.waits: dict[int, asyncio.Event] = {}
 
@@ -61,7 +68,12 @@ class Handler:
     async def begin(self, update: Update) -> None:
         self.ahead.append(update.update_id)
 
+    async def be_slow(self, update: Update) -> None:
+        self.slow.append(update.update_id)
+
     async def give_up(self, update: Update) -> None:
+        if self.deaf:
+            raise NetworkError("nothing goes out")
         self.given_up.append(update.update_id)
 
 
@@ -76,7 +88,9 @@ async def working(
 ) -> AsyncIterator[Worker]:
     bot = Bot("4711:" + "a" * 35)
     turns = Pace(pace)
-    async with Worker(inbox, bot, handler.handle, handler.begin, handler.give_up, turns, clock) as worker:
+    async with Worker(
+        inbox, bot, handler.handle, handler.begin, handler.be_slow, handler.give_up, turns, clock
+    ) as worker:
         yield worker
 
 
@@ -153,14 +167,30 @@ async def test_does_not_try_again(inbox: Inbox, error: Exception) -> None:
     assert handler.given_up == []
 
 
-async def test_gives_up_in_the_end(inbox: Inbox) -> None:
-    """After many tries an update is given up, and whoever sent it is told."""
+async def test_asks_for_patience_and_gives_up_in_the_end(inbox: Inbox) -> None:
+    """What does not work for a minute is told once; after a day it is given up, as soon as that can be told."""
+    age = timedelta()
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + age
+
+    inbox._clock = clock
     await asyncio.to_thread(inbox.keep, [arrival(photo(1))])
-    for _ in range(MOST_TRIES):
+    for _ in range(SLOW):
         await asyncio.to_thread(inbox.put_off, [1], timedelta())
-    handler = Handler({1: [Later("still hangs")]})
-    async with working(inbox, handler):
+    handler = Handler({1: [Later("still hangs")] * 3})
+    async with working(inbox, handler, clock) as worker:
+        await until(lambda: len(handler.tried) == 1 and handler.slow == [1])
+        handler.deaf = True
+        age = GIVE_UP
+        await worker.take([photo(2)])
+        await until(lambda: len(handler.tried) == 3)
+        assert waiting(inbox)
+        handler.deaf = False
+        age += timedelta(minutes=5)
+        await worker.take([photo(3)])
         await until(lambda: not waiting(inbox))
+    assert handler.slow == [1]
     assert handler.given_up == [1]
 
 
@@ -208,10 +238,11 @@ def test_turns_are_fair(a_minute: int, gaps: list[float]) -> None:
         (photo(1, media_group_id="5"), Lane.PHOTOS, "5"),
         (told(1, document={"file_id": "x"}), Lane.PHOTOS, None),
         (told(1, "rose", reply_to_message={"message_id": 4}), Lane.PHOTOS, None),
-        (told(1, "/undo"), Lane.PHOTOS, None),
-        (told(1, "/Rename@our_bot a = b"), Lane.PHOTOS, None),
-        (told(1, "/status", reply_to_message={"message_id": 4}), Lane.QUICK, None),
-        (told(1, "/"), Lane.QUICK, None),
+        (told(1, video={"file_id": "x"}, media_group_id="5"), Lane.PHOTOS, "5"),
+        (told(1, "/undo", entities=command(5)), Lane.PHOTOS, None),
+        (told(1, "/Rename@our_bot, a = b", entities=command(15)), Lane.PHOTOS, None),
+        (told(1, "/status", reply_to_message={"message_id": 4}, entities=command(7)), Lane.QUICK, None),
+        (told(1, "/", entities=[]), Lane.QUICK, None),
         (told(1, "hello"), Lane.QUICK, None),
         (
             {"update_id": 1, "callback_query": {"id": "1", "message": {"chat": {"id": 1}}}},
