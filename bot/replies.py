@@ -219,6 +219,8 @@ def undone(done: Undone) -> str:
         lines.append(fill("Undone: {count} back in <b>{name}</b>.", count=photos(count), name=shown(name)))
     if done.kept:
         lines.append(f"{photos(done.kept)} left alone: changed again since.")
+    if done.gone:
+        lines.append(f"{photos(done.gone)} no longer here; send them again if you want them back.")
     return "\n".join(lines)
 
 

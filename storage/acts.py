@@ -71,6 +71,12 @@ class Act:
         photo.class_id = wanted
         return True
 
+    def lose(self, photo: PhotoRow, *, undoes: int) -> None:
+        """Take back a change of a photo whose file is gone: it is in no class then, whatever older changes say."""
+        self._write(photo, None, made=False, undoes=undoes)
+        self._write(photo, None)
+        photo.class_id = None
+
     def say(self, photo: PhotoRow, class_row: ClassRow) -> None:
         """Keep a label that changes nothing: the photo is there already, or somebody else says otherwise.
 

@@ -101,6 +101,11 @@ def labeller(session: Session, sha256: str) -> str | None:
     return session.scalar(select(ChangeRow.by).where(ChangeRow.photo == sha256, change_in_effect()))
 
 
+def changes_in_effect(session: Session, act: int | None) -> set[int]:
+    """The ids of the changes of an act that are still in effect."""
+    return set(session.scalars(select(ChangeRow.id).where(ChangeRow.act == act, change_in_effect())))
+
+
 def change_in_effect() -> ColumnElement[bool]:
     """Of each photo's changes the newest that was made, takes nothing back and is not taken back itself."""
     later = aliased(ChangeRow)

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import queue
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -24,6 +23,8 @@ START_SECONDS = 60.0
 # No threads that nothing uses; and glibc keeps 64 MB for the next photo, which saves a fifth of a large one's time.
 _LEAN = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_TOP_PAD_": str(64 << 20)}
 
+CLOSED = "The decoder is closed."
+
 log = logging.getLogger(__name__)
 
 
@@ -42,12 +43,11 @@ class Decoder:
         if images.heic:
             check_heic()
         self._images = images
-        self._processes = processes
+        self._room = threading.Semaphore(processes)
+        self._lock = threading.Lock()  # For the three below.
         self._closed = False
-        # The last one used comes first, so that no more are started than work at the same time.
-        self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
-        for _ in range(processes):
-            self._idle.put(None)
+        self._idle: list[_Child] = []  # The last one used comes first, so that no more are started than are needed.
+        self._busy: set[_Child] = set()
 
     def normalise(self, content: bytes) -> NormalPhoto:
         """The stored form of a photo; see `storage.images.normalise`."""
@@ -61,13 +61,14 @@ class Decoder:
         return np.frombuffer(answer.payload, np.uint8).reshape(size, size, 3)
 
     def close(self) -> None:
-        """Wait for the photos in work, and end the children."""
-        self._closed = True
-        children = [self._idle.get() for _ in range(self._processes)]
-        for child in children:
-            if child:
-                child.end()
-            self._idle.put(None)
+        """End the children at once; whoever waits for a photo in work gets ChildProcessError."""
+        with self._lock:
+            self._closed = True
+            for child in self._busy:  # Their threads see to the rest.
+                child.kill()
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.end()
 
     def __enter__(self) -> Self:
         return self
@@ -81,27 +82,47 @@ class Decoder:
         if len(content) > LONGEST:
             raise ImageError(f"The file has over {LONGEST // 1_000_000} MB; send it smaller.")
         for _ in range(TRIES):
-            with contextlib.suppress(Ended):
-                answer = self._try(task, size, content)
-                if answer.kind == Kind.REFUSAL:
-                    raise ImageError(answer.payload.decode())
-                return answer
+            try:
+                with self._child() as child:
+                    answer = child.ask(task, size, content)
+            except Ended as ended:
+                if self._closed:
+                    raise ChildProcessError(CLOSED) from ended
+                log.warning("a decoder ended with %s at a file of %d bytes", ended, len(content))
+                continue
+            if answer.kind == Kind.REFUSAL:
+                raise ImageError(answer.payload.decode())
+            return answer
         raise ImageError("The photo cannot be decoded; save it anew as JPEG, or send it as a photo, not as a file.")
 
-    def _try(self, task: Task, size: int, content: bytes) -> Answer:
-        child = self._idle.get()
-        try:
+    @contextlib.contextmanager
+    def _child(self) -> Iterator["_Child"]:
+        """A child for this thread alone; one that fails is of no more use."""
+        with self._room:
+            child = self._take()
+            sound = False
+            try:
+                yield child
+                sound = True
+            finally:
+                self._give_back(child, sound=sound)
+
+    def _take(self) -> "_Child":
+        with self._lock:
             if self._closed:
-                raise ChildProcessError("The decoder is closed.")
-            child = child or _Child(self._images)
-            return child.ask(task, size, content)
-        except BaseException:
-            if child:
-                child.end()
-                child = None
-            raise
-        finally:
-            self._idle.put(child)
+                raise ChildProcessError(CLOSED)
+            child = self._idle.pop() if self._idle else _Child(self._images)
+            self._busy.add(child)
+            return child
+
+    def _give_back(self, child: "_Child", *, sound: bool) -> None:
+        with self._lock:
+            self._busy.discard(child)
+            keep = sound and not self._closed
+            if keep:
+                self._idle.append(child)
+        if not keep:
+            child.end()
 
 
 class _Child:
@@ -110,6 +131,7 @@ class _Child:
     def __init__(self, images: Images) -> None:
         self._seconds = images.decode_seconds
         self._late = threading.Event()
+        self._started = False
         self._process = subprocess.Popen(
             lifeline.child("storage.decoding", *_arguments(images)),
             stdin=subprocess.PIPE,
@@ -119,14 +141,14 @@ class _Child:
         if not (self._process.stdin and self._process.stdout):
             raise TypeError("Both of the decoder's streams have to be pipes.")
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        with self._limit(START_SECONDS):
-            ready = self._stdout.read(len(READY))
-        if ready != READY:
-            self.end()
-            raise ChildProcessError("The process that decodes photos does not start; what it wrote says why.")
 
     def ask(self, task: Task, size: int, content: bytes) -> Answer:
-        """Raises Ended where the child dies of it, ImageError where it takes too long; then it is of no more use."""
+        """Raises Ended where the child dies of it, ImageError where it takes too long; then it is of no more use.
+
+        Raises ChildProcessError where it has not even started.
+        """
+        if not self._started:
+            self._start()
         try:
             with self._limit(self._seconds):
                 return self._talk(task, size, content)
@@ -138,15 +160,25 @@ class _Child:
                 ) from error
             with contextlib.suppress(subprocess.TimeoutExpired):  # It may live on, where it sent what is no answer.
                 self._process.wait(1)
-            log.warning("a decoder ended with status %s at a file of %d bytes", self._process.returncode, len(content))
-            raise Ended from error
+            raise Ended(f"status {self._process.returncode}") from error
+
+    def kill(self) -> None:
+        """For any thread; the one that uses it sees it end."""
+        self._process.kill()
 
     def end(self) -> None:
-        self._process.kill()
+        self.kill()
         self._process.wait()
         for stream in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):  # What was not written yet has nowhere to go.
                 stream.close()
+
+    def _start(self) -> None:
+        with self._limit(START_SECONDS):
+            ready = self._stdout.read(len(READY))
+        if ready != READY:
+            raise ChildProcessError("The process that decodes photos does not start; what it wrote says why.")
+        self._started = True
 
     @contextlib.contextmanager
     def _limit(self, seconds: float) -> Iterator[None]:

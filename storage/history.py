@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from storage import catalogue, labels
@@ -13,6 +13,9 @@ from storage.acts import Act
 from storage.errors import PhotoError
 from storage.photos import Photos
 from storage.tables import ActRow, ChangeRow, ClassRow, PhotoRow, RenameRow
+
+UNDO = "undo"  # What such an act is called; it cannot be undone itself.
+OVER = "That was changed again since, or undone already, so it cannot be undone."
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Changed:
 class Undone:
     """The act that was taken back, and what it was: "label", "rename", "merge", "delete", "remove" or "withdraw".
 
-    Photos are `back` in these classes, or `out` of all; `kept` were changed again since, or are gone, and left alone.
-    `renamed` is the name that the class had until now, and the one it has again.
+    Photos are `back` in these classes, or `out` of all; `kept` were changed again since, and left alone; `gone` are no
+    longer stored. `renamed` is the name that the class had until now, and the one it has again.
     """
 
     act: int
@@ -42,6 +45,7 @@ class Undone:
     out: int
     renamed: tuple[str, str] | None
     kept: int
+    gone: int = 0
 
 
 class History:
@@ -59,7 +63,10 @@ class History:
         return self._undo(lambda _session: act, by, key)
 
     def undo_last(self, by: str, key: str | None = None) -> Undone:
-        """Take back this person's newest act that is still in effect; again and again, as deep as wanted."""
+        """Take back this person's newest act that is still in effect; again and again, as deep as wanted.
+
+        A rename is passed over while another class has the old name; only where nothing older is left is that told.
+        """
         return self._undo(lambda session: _newest(session, by), by, key)
 
     def rename(self, class_name: str, new: str, by: str, key: str | None = None) -> Changed:
@@ -70,6 +77,9 @@ class History:
                 class_row = catalogue.known_class(act.session, class_name)
                 if class_row.name == name:
                     return Changed(None, catalogue.count(act.session, class_row), {}, name)
+                if holder := _holder(act.session, class_row, name):
+                    ours, theirs = labels.shown(class_row.name), labels.shown(holder.name)
+                    raise PhotoError(f"There is a class “{theirs}” already; merge “{ours}” into it instead.")
                 _rename(act, class_row, name)
             renamed = act.renames[-1]
             photos = catalogue.count(act.session, act.session.get_one(ClassRow, renamed.class_id))
@@ -104,7 +114,7 @@ class History:
             return dict(session.execute(query).all())
 
     def _undo(self, wanted: Callable[[Session], int], by: str, key: str | None) -> Undone:
-        with self._photos.act("undo", by, key) as undoing:
+        with self._photos.act(UNDO, by, key) as undoing:
             if undoing.id is None:
                 _take_back(undoing, wanted(undoing.session))
             return _undone(undoing)
@@ -149,14 +159,17 @@ def _given(session: Session, person_by: str) -> list[PhotoRow]:
 
 
 def _rename(act: Act, class_row: ClassRow, name: str, *, undoes: int | None = None) -> None:
+    """Whatever class has the name already must be empty."""
     other = catalogue.find_class(act.session, name)
-    if other and other is not class_row:
-        if catalogue.count(act.session, other):
-            theirs, ours = labels.shown(other.name), labels.shown(class_row.name)
-            raise PhotoError(f"There is a class “{theirs}” already; merge “{ours}” into it instead.")
-        # Nothing is in it, but undo may bring photos back to it, so it stays, under a name that is free.
+    if other and other is not class_row:  # Undo may bring photos back to it, so it stays, under a name that is free.
         act.rename(other, _free_name(act.session, name))
     act.rename(class_row, name, undoes=undoes)
+
+
+def _holder(session: Session, class_row: ClassRow, name: str) -> ClassRow | None:
+    """Another class that holds photos under this name."""
+    other = catalogue.find_class(session, name)
+    return other if other is not class_row and catalogue.count(session, other) else None
 
 
 def _free_name(session: Session, name: str) -> str:
@@ -165,26 +178,58 @@ def _free_name(session: Session, name: str) -> str:
 
 
 def _newest(session: Session, by: str) -> int:
+    """The newest act that can be undone; where there is none, one that says what stands in its way."""
+    theirs = and_(ActRow.by == by, ActRow.what != UNDO)
+    renames = select(RenameRow).join(ActRow, RenameRow.act == ActRow.id).where(theirs, catalogue.rename_in_effect())
+    renamed = session.scalars(renames.order_by(RenameRow.id)).all()
+    free = {rename.act for rename in renamed if not _is_held(session, rename)}
     changed = exists(select(ChangeRow.id).where(ChangeRow.act == ActRow.id, catalogue.change_in_effect()))
-    renamed = exists(select(RenameRow.id).where(RenameRow.act == ActRow.id, catalogue.rename_in_effect()))
-    query = select(ActRow.id).where(ActRow.by == by, or_(changed, renamed)).order_by(ActRow.id.desc()).limit(1)
-    act = session.scalar(query)
+    query = select(ActRow.id).where(theirs, or_(changed, ActRow.id.in_(free))).order_by(ActRow.id.desc()).limit(1)
+    act = session.scalar(query) or (renamed[-1].act if renamed else None)
     if act is None:
         raise PhotoError("There is nothing of yours left to undo.")
     return act
 
 
+def _is_held(session: Session, rename: RenameRow) -> bool:
+    """Whether another class that holds photos has the name that the class had before."""
+    return _holder(session, session.get_one(ClassRow, rename.class_id), rename.before) is not None
+
+
 def _take_back(undoing: Act, act: int) -> None:
+    found = undoing.session.get(ActRow, act)
+    if found is None or found.what == UNDO:
+        raise PhotoError(OVER)
+    _bring_back(undoing, act)
+    problem = _name_back(undoing, act)
+    if undoing.id is None:
+        raise PhotoError(problem or OVER)
+
+
+def _bring_back(undoing: Act, act: int) -> None:
+    """Photos return to where they were before the act."""
     session = undoing.session
-    changes = session.scalars(select(ChangeRow).where(ChangeRow.act == act, catalogue.change_in_effect())).all()
-    for change in changes:
+    changes = select(ChangeRow).where(ChangeRow.act == act, catalogue.change_in_effect())
+    for change in session.scalars(changes).all():
+        photo = session.get_one(PhotoRow, change.photo)
         before = session.get(ClassRow, change.before) if change.before is not None else None
-        undoing.place(session.get_one(PhotoRow, change.photo), before, undoes=change.id)
+        if not undoing.place(photo, before, undoes=change.id):
+            undoing.lose(photo, undoes=change.id)
+
+
+def _name_back(undoing: Act, act: int) -> str:
+    """Classes get back the names that they had before the act; why one of them did not, in words."""
+    session, problem = undoing.session, ""
     renames = select(RenameRow).where(RenameRow.act == act, catalogue.rename_in_effect()).order_by(RenameRow.id.desc())
     for rename in session.scalars(renames).all():
-        _rename(undoing, session.get_one(ClassRow, rename.class_id), rename.before, undoes=rename.id)
-    if undoing.id is None:
-        raise PhotoError("That was changed again since, or undone already, so it cannot be undone.")
+        class_row = session.get_one(ClassRow, rename.class_id)
+        if holder := _holder(session, class_row, rename.before):
+            ours, theirs = labels.shown(class_row.name), labels.shown(holder.name)
+            problem = f"“{ours}” cannot have its old name again, for there is another class “{theirs}” now. "
+            problem += "Give that one another name with /rename, and undo again."
+        else:
+            _rename(undoing, class_row, rename.before, undoes=rename.id)
+    return problem
 
 
 def _changed(act: Act) -> Changed:
@@ -196,10 +241,12 @@ def _changed(act: Act) -> Changed:
 
 
 def _undone(undoing: Act) -> Undone:
-    session, changes = undoing.session, undoing.changes
+    session = undoing.session
+    changes = [change for change in undoing.changes if change.undoes is not None]
     renames = [rename for rename in undoing.renames if rename.undoes is not None]
     places = _names(session)
     back = Counter(places[change.after] for change in changes if change.after is not None)
+    gone = sum(not change.made for change in changes)
     first = session.get(ChangeRow, changes[0].undoes) if changes else session.get(RenameRow, renames[0].undoes)
     act = session.get_one(ActRow, first and first.act)
     left = select(func.count()).select_from(ChangeRow).where(ChangeRow.act == act.id, catalogue.change_left())
@@ -207,9 +254,10 @@ def _undone(undoing: Act) -> Undone:
         act=act.id,
         what=act.what,
         back=dict(back),
-        out=len(changes) - back.total(),
+        out=len(changes) - back.total() - gone,
         renamed=next(((rename.before, rename.after) for rename in renames), None),
         kept=session.scalar(left) or 0,
+        gone=gone,
     )
 
 

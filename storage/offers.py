@@ -63,6 +63,13 @@ class Offers:
             row.used_by = key
         return True
 
+    def release(self, offer: int, key: str) -> None:
+        """Undo `use` by this key, whose effect has failed: the offer can be taken up again."""
+        with self._database.write() as session:
+            row = session.get(OfferRow, offer)
+            if row and row.used_by == key:
+                row.used_by = None
+
     def secret(self) -> bytes:
         """32 random bytes that stay the same from their first use on; they seal what buttons send back."""
         with self._database.write() as session:

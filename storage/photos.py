@@ -29,7 +29,6 @@ from storage.settings import Images
 from storage.splits import Split
 from storage.tables import ClassRow, PhotoRow, SourceRow
 
-PERSON = "telegram:"  # How the name of somebody in the chat begins, in the history.
 GONE = "The photo is no longer stored; send it again."
 
 Decode = Callable[[bytes], NormalPhoto]
@@ -133,19 +132,19 @@ class Photos:
         """Put stored photos, by their hash, into a class; known ones move there.
 
         With `contest`, what another person has labelled otherwise stays, and this label is only written down. What was
-        done under the same `key` before is told again, and photos that it did not have are added to it.
+        done under the same `key` before is told again, but for photos that were changed since; photos that it did not
+        have are added to it, in its class, whatever `class_name` is now.
         Raises LabelError, and PhotoError where none of the photos is there any more; then nothing has changed.
         """
         name = labels.class_name(class_name)
         with self.act("label", by, key) as act:
-            changes = act.changes
-            done = [receipts.told(act.session, change) for change in changes]
-            new = dict.fromkeys(photos).keys() - {receipt.sha256 for receipt in done}
-            if changes and not new:  # The class may have another name by now.
-                return receipts.labelled(act, act.session.get_one(ClassRow, changes[-1].after), done)
-            class_row = catalogue.need_class(act.session, name)
-            done += [self._label(act, sha256, class_row, contest) for sha256 in dict.fromkeys(photos) if sha256 in new]
-            if all(receipt.outcome is Outcome.GONE for receipt in done):
+            class_row = _class_before(act) or catalogue.need_class(act.session, name)
+            told = receipts.told(act)
+            new = [sha256 for sha256 in dict.fromkeys(photos) if sha256 not in told]
+            given = told | {sha256: receipts.label(act, sha256, class_row, contest=contest) for sha256 in new}
+            # As they were given, so that they are told again in the same order.
+            done = [receipt for sha256 in dict.fromkeys([*photos, *told]) if (receipt := given[sha256])]
+            if (new or not told) and all(receipt.outcome is Outcome.GONE for receipt in done):
                 raise PhotoError(GONE)
             return receipts.labelled(act, class_row, done)
 
@@ -199,6 +198,16 @@ class Photos:
             for name, by in sorted(counts.items(), key=lambda item: labels.key(item[0]))
         ]
 
+    def class_ids(self) -> dict[str, int]:
+        """The id of every class, those that hold nothing too, by its name."""
+        with self.database.read() as session:
+            return dict(session.execute(select(ClassRow.name, ClassRow.id)).all())
+
+    def name_of(self, class_id: int) -> str | None:
+        """The present name of a class, also of one that holds nothing any more; None where there never was one."""
+        with self.database.read() as session:
+            return catalogue.name_of(session.get(ClassRow, class_id))
+
     def all(self) -> list[Photo]:
         """Every photo that is in a class, by hash."""
         query = select(PhotoRow.sha256, PhotoRow.split, ClassRow.name).join(ClassRow, PhotoRow.class_id == ClassRow.id)
@@ -244,6 +253,12 @@ class Photos:
             class_row = catalogue.class_of(session, row) if row else None
             by = catalogue.labeller(session, sha256) if class_row else None
         return Standing(catalogue.name_of(class_row), by) if row else None
+
+    def standings(self, photos: Sequence[str]) -> dict[str, str | None]:
+        """The class, or None, of each of these photos that was ever received."""
+        query = select(PhotoRow.sha256, ClassRow.name).outerjoin(ClassRow, PhotoRow.class_id == ClassRow.id)
+        with self.database.read() as session:
+            return dict(session.execute(query.where(PhotoRow.sha256.in_(photos))).all())
 
     def path(self, class_name: str, sha256: str) -> Path:
         return self.places.path(class_name, sha256)
@@ -304,23 +319,11 @@ class Photos:
             return Receipt(Outcome.CONTESTED, row.sha256, before.name)
         return receipts.place(act, row, catalogue.need_class(act.session, name))
 
-    def _label(self, act: Act, sha256: str, class_row: ClassRow, contest: bool) -> Receipt:
-        row = act.session.get(PhotoRow, sha256)
-        if row is None:
-            return Receipt(Outcome.GONE, sha256, None)
-        before = catalogue.class_of(act.session, row)
-        if contest and before not in (None, class_row) and _is_of_another(act, sha256):
-            act.say(row, class_row)
-            return Receipt(Outcome.CONTESTED, sha256, catalogue.name_of(before))
-        if before is class_row:
-            act.say(row, class_row)
-        return receipts.place(act, row, class_row)
 
-
-def _is_of_another(act: Act, sha256: str) -> bool:
-    """Whether another person gave the photo its present label."""
-    labeller = catalogue.labeller(act.session, sha256)
-    return labeller is not None and labeller != act.by and labeller.startswith(PERSON)
+def _class_before(act: Act) -> ClassRow | None:
+    """The class of what was done under the act's key before, by whatever name it goes now."""
+    changes = act.changes
+    return act.session.get_one(ClassRow, changes[0].after) if changes else None
 
 
 def _in_no_class(session: Session, sha256: str) -> bool:

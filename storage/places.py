@@ -31,17 +31,22 @@ class Places:
 
     def prune(self, max_bytes: int, at: datetime, may_go: Callable[[str], bool]) -> int:
         """Remove the oldest unlabelled photos that may go, until the others fit. How many went."""
-        entries = [(path.stat(), path) for path in self.unlabelled.glob("*")]
+        entries = list(self._waiting())
         for status, path in entries:
             if path.name.startswith(TEMPORARY) and status.st_mtime < (at - STALE).timestamp():
-                path.unlink()
+                path.unlink(missing_ok=True)
         photos = sorted((status.st_mtime, status.st_size, path) for status, path in entries if path.suffix == ".jpg")
         excess, removed = sum(size for _, size, _ in photos) - max_bytes, 0
         for _, size, path in photos:
             if excess > 0 and may_go(path.stem):
-                path.unlink()
+                path.unlink(missing_ok=True)
                 excess, removed = excess - size, removed + 1
         return removed
+
+    def _waiting(self) -> Iterator[tuple[os.stat_result, Path]]:
+        for path in self.unlabelled.glob("*"):
+            with suppress(FileNotFoundError):  # A person, or whoever staged it, has taken it away.
+                yield path.stat(), path
 
     def _class_folders(self) -> Iterator[Path]:
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:

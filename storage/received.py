@@ -85,9 +85,14 @@ class Received:
         return Album(row.class_name, row.reply) if row else Album()
 
     def set_album(self, chat: int, album: str, done: Album) -> None:
-        row = AlbumRow(bot=self._bot, chat=chat, album=album, class_name=done.class_name, reply=done.reply)
+        """Once an album has a class and a reply, None leaves it what it has."""
         with self._database.write() as session:
-            session.merge(row)
+            row = session.get(AlbumRow, (self._bot, chat, album))
+            if row is None:
+                row = AlbumRow(bot=self._bot, chat=chat, album=album)
+                session.add(row)
+            row.class_name = done.class_name or row.class_name
+            row.reply = done.reply or row.reply
 
     def remember(self, chat: int, message: int, photos: Sequence[str]) -> None:
         """Our message is about these photos."""

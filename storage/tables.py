@@ -66,7 +66,7 @@ class PhotoRow(Table):
     """A photo that was ever received. It keeps its row, and so its split, when it is removed from its class."""
 
     __tablename__ = "photos"
-    __table_args__ = (Index("ix_photos_class_split", "class_id", "split"),)
+    __table_args__ = (Index("ix_photos_class_split", "class_id", "split", "duplicates"),)
 
     sha256: Mapped[str] = mapped_column(Sha256, primary_key=True)
     class_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))

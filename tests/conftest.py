@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import SecretStr
-from sqlalchemy import select
 
 from bot.service import Pace, Service, serving
 from sandbox.client import Person
@@ -25,10 +24,8 @@ from sandbox.server import running
 from storage import labels
 from storage.database import Database, now
 from storage.models import GOLDEN, LABELS, Manifest, Models
-from storage.photos import Photos
 from storage.runs import RunOptions, Runs, RunState
 from storage.settings import Settings, Training
-from storage.tables import ClassRow
 
 SIZE = 32  # Pixels a side of what the tiny network takes.
 COLOURS = MappingProxyType({"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)})
@@ -100,12 +97,6 @@ async def told(person: Person) -> str:
         events = [event for event in await person.events(wait=1) if event["type"] == "callback_answered"]
         words = [event["text"] for event in events if event["text"]]
     return words[-1]
-
-
-def class_ids(photos: Photos) -> dict[str, int]:
-    """The id of each class, those that hold nothing too, by its name."""
-    with photos.database.read() as session:
-        return dict(session.execute(select(ClassRow.name, ClassRow.id)).all())
 
 
 @pytest.fixture

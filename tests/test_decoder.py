@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,7 @@ def faulty(file, *arguments, **options):
     if content.endswith(b"crash"):
         os.abort()
     if content.endswith(b"hang"):
+        open(f"{os.path.dirname(__file__)}/hanging-{os.getpid()}", "w").close()
         time.sleep(600)
     if content.endswith(b"hog"):
         bytearray(10**10)
@@ -246,6 +248,37 @@ def test_closed_decoder_takes_nothing() -> None:
     decoder.close()
     with pytest.raises(ChildProcessError, match="closed"):
         decoder.normalise(photo(1))
+
+
+def test_closing_waits_for_no_photo(faulty: Callable[[float], Decoder], tmp_path: Path) -> None:
+    """Photos in work, and those that wait for a child, are not refused but an error of ours; no child stays."""
+    with faulty(600) as decoder, ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(decoder.normalise, photo(seed) + b"hang") for seed in range(3)]
+        wait_for_hanging(tmp_path, 1)
+        decoder.close()
+        for answer in answers:
+            with pytest.raises(ChildProcessError, match="closed"):
+                answer.result(60)
+    assert children() == []
+
+
+def test_closing_refuses_no_photo_that_is_tried_again(faulty: Callable[[float], Decoder], tmp_path: Path) -> None:
+    """Two children that end under a photo are no fault of its own, where the second was ended by us."""
+    with faulty(600) as decoder, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(decoder.normalise, photo(1) + b"hang")
+        wait_for_hanging(tmp_path, 1)
+        (pid,) = children()
+        os.kill(pid, signal.SIGKILL)
+        wait_for_hanging(tmp_path, 2)
+        decoder.close()
+        with pytest.raises(ChildProcessError, match="closed"):
+            answer.result(60)
+
+
+def wait_for_hanging(folder: Path, times: int) -> None:
+    """Until so many children have begun a photo that hangs."""
+    while len(list(folder.glob("hanging-*"))) < times:
+        time.sleep(0.01)
 
 
 def _proc(name: str) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import class_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo, write
@@ -14,7 +13,7 @@ from pictures import photo, write
 from storage.database import Database
 from storage.errors import LabelError, PhotoError
 from storage.history import Changed, History, Undone
-from storage.photos import Photos
+from storage.photos import Photos, Standing
 from storage.reindex import reindex
 from storage.settings import Images
 
@@ -130,6 +129,7 @@ def test_act_is_undone_once(photos: Photos, history: History) -> None:
     """What was taken back cannot be taken back again, nor can taking back, nor what never was."""
     act = photos.add(photo(0), "rose", "ann").act
     assert act
+    photos.path("rose", photos.normalise(photo(0)).sha256).unlink()
     history.undo(act, "ann")
     for wrong in (act, act + 1, 999):
         with pytest.raises(PhotoError, match="cannot be undone"):
@@ -141,8 +141,38 @@ def test_undo_of_a_file_deleted_by_hand(photos: Photos, history: History) -> Non
     act = history.merge("daisy", "rose", "ann").act
     photos.path("rose", photos.normalise(photo(0)).sha256).unlink()
     assert act
-    undone = history.undo(act, "ann")
-    assert (undone.back, undone.kept) == ({"daisy": 2}, 1)
+    undone = history.undo(act, "ann", "update:1")
+    assert (undone.back, undone.kept, undone.gone) == ({"daisy": 2}, 0, 1)
+    assert history.undo(act, "ann", "update:1") == undone
+    assert in_step(photos)
+
+
+def test_undo_passes_photos_that_are_gone(photos: Photos, history: History) -> None:
+    """An act of which nothing can come back is told of once, and the older ones follow."""
+    history.rename("rose", "tulip", "ann")
+    removed = history.remove([photos.normalise(photo(number)).sha256 for number in (0, 1)], "ann").act
+    assert photos.prune_unlabelled(0) == 2
+    assert removed
+    assert history.undo_last("ann") == Undone(removed, "remove", {}, 0, None, 0, gone=2)
+    assert [history.undo_last("ann").what for _ in range(2)] == ["rename", "label"]
+    with pytest.raises(PhotoError, match="nothing of yours"):  # The other two labels were of the photos that are gone.
+        history.undo_last("ann")
+    assert in_step(photos)
+
+
+def test_photo_that_was_gone_can_be_sent_again(photos: Photos, history: History) -> None:
+    """Undo never brings it back into a class by itself, but it can be labelled anew, and that be undone."""
+    sha256 = photos.normalise(photo(0)).sha256
+    act = history.remove([sha256], "ann").act
+    photos.prune_unlabelled(0)
+    assert act
+    history.undo(act, "ann")
+    photos.keep(photos.prepare(photo(0)), "ann")
+    assert photos.standing(sha256) == Standing(None, None)
+    photos.label([sha256], "rose", "ann")
+    assert history.undo_last("ann").out == 1
+    assert photos.standing(sha256) == Standing(None, None)
+    assert in_step(photos)
 
 
 def test_undo_survives_a_file_in_the_way(photos: Photos, history: History) -> None:
@@ -155,10 +185,10 @@ def test_undo_survives_a_file_in_the_way(photos: Photos, history: History) -> No
 
 def test_rename_changes_nothing_but_the_name(photos: Photos, history: History) -> None:
     """The folder goes along; the class and every split stay."""
-    before, ids = state(photos), class_ids(photos)
+    before, ids = state(photos), photos.class_ids()
     changed = history.rename("DAISY", " ox eye", "ann")
     assert changed == Changed(changed.act, 3, {"daisy": 3}, "ox_eye")
-    assert class_ids(photos) == {"ox_eye": ids["daisy"], "rose": ids["rose"]}
+    assert photos.class_ids() == {"ox_eye": ids["daisy"], "rose": ids["rose"]}
     assert {sha256: split for sha256, (_, split) in state(photos).items()} == {
         sha256: split for sha256, (_, split) in before.items()
     }
@@ -195,6 +225,34 @@ def test_rename_to_the_name_of_an_empty_class(photos: Photos, history: History) 
     history.undo_last("ann")
     history.undo_last("ann")
     assert state(photos) == before
+    assert in_step(photos)
+
+
+def test_undo_passes_a_name_that_was_taken(photos: Photos, history: History) -> None:
+    """Older acts are undone past a rename that cannot be; then it is said what to do, and once it is done, it can."""
+    photos.add(photo(0), "rose", "ann")
+    renamed = history.rename("daisy", "oxeye", "ann").act
+    photos.add(photo(9), "daisy", "bob")
+    assert history.undo_last("ann").back == {"oxeye": 1}
+    assert [history.undo_last("ann").out for _ in range(3)] == [1] * 3
+    with pytest.raises(PhotoError, match="there is another class “daisy” now"):
+        history.undo_last("ann")
+    assert in_step(photos)
+    history.rename("daisy", "marguerite", "bob")
+    undone = history.undo_last("ann")
+    assert (undone.act, undone.renamed) == (renamed, ("oxeye", "daisy"))
+    assert in_step(photos)
+
+
+def test_undo_does_not_undo_itself(photos: Photos, history: History) -> None:
+    """What undo did besides, as to move an empty class out of the way, is no act of that person's."""
+    history.rename("daisy", "oxeye", "ann")
+    photos.add(photo(9), "daisy", "bob")
+    history.undo_last("bob")
+    assert history.undo_last("ann").renamed == ("oxeye", "daisy")  # Bob's empty class steps aside for it.
+    assert [history.undo_last("ann").what for _ in range(3)] == ["label"] * 3
+    with pytest.raises(PhotoError, match="nothing of yours"):
+        history.undo_last("ann")
     assert in_step(photos)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import class_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
@@ -109,7 +108,7 @@ def test_photo_of_another_class_is_refused(photos: Photos, folder: Path) -> None
     assert [Path(refusal.path).name for refusal in report.refused] == ["0.jpg", "same.jpg", "copy.jpg"]
     assert "“tulip”" in report.refused[0].reason
     assert "“Ox-eye_daisy”" in report.refused[2].reason
-    assert "zinnia" not in class_ids(photos)
+    assert "zinnia" not in photos.class_ids()
 
 
 def test_what_cannot_be_imported_has_a_reason(photos: Photos, folder: Path) -> None:

@@ -45,6 +45,17 @@ def test_an_offer_is_used_once(offers: Offers) -> None:
     assert used.used_by == "first"
 
 
+def test_an_offer_whose_effect_failed_can_be_used_again(offers: Offers) -> None:
+    """Only the key that took it up can give it back."""
+    number = offers.make(CHAT, "undo", {})
+    assert offers.use(number, "first")
+    offers.release(number, "second")
+    assert not offers.use(number, "second")
+    offers.release(number, "first")
+    offers.release(number + 1, "first")
+    assert offers.use(number, "second")
+
+
 def test_of_many_taps_at_once_one_counts(offers: Offers) -> None:
     """Taps that come at the same time do not all win."""
     number = offers.make(CHAT, "undo", {})

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import class_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
@@ -120,7 +119,7 @@ def test_photo_stays_where_moving_is_not_wanted(photos: Photos) -> None:
     photos.add(photo(1), "daisy", "ann")
     with pytest.raises(PhotoError, match="already stored under “daisy”"):
         photos.add(photo(1), "rose", "bob", move=False)
-    assert list(class_ids(photos)) == ["daisy"]
+    assert list(photos.class_ids()) == ["daisy"]
     assert outcomes(photos.add(photo(1), "daisy", "bob", move=False)) == [Outcome.DUPLICATE]
 
 
@@ -149,7 +148,7 @@ def test_refused_photo_changes_nothing(photos: Photos, content: bytes, name: str
     with pytest.raises(error):
         photos.add(content, name, "ann")
     assert not photos.folder.exists()
-    assert class_ids(photos) == {}
+    assert photos.class_ids() == {}
 
 
 def test_classes_are_counted_by_split(photos: Photos) -> None:
@@ -219,6 +218,24 @@ def test_photo_waits_for_its_label(photos: Photos) -> None:
     assert photos.standing("f" * 64) is None
 
 
+def test_photos_are_looked_up_together(photos: Photos) -> None:
+    """Each that was ever received, with its class if it is in one."""
+    daisy, waiting = added(photos, 1, "daisy"), photos.keep(photos.prepare(photo(2)), "ann")
+    assert photos.standings([daisy, waiting, "f" * 64]) == {daisy: "daisy", waiting: None}
+    assert photos.standings([]) == {}
+
+
+def test_class_is_known_by_its_number(photos: Photos) -> None:
+    """Under its present name, also once it holds nothing; a number that was never given is nothing."""
+    for number, name in enumerate(["daisy", "rose"]):
+        photos.add(photo(number), name, "ann")
+    ids = photos.class_ids()
+    History(photos).rename("daisy", "oxeye", "ann")
+    History(photos).merge("rose", "oxeye", "ann")
+    assert [photos.name_of(ids[name]) for name in ("daisy", "rose")] == ["oxeye", "rose"]
+    assert photos.name_of(max(ids.values()) + 1) is None
+
+
 def test_content_is_read_wherever_the_photo_is(photos: Photos) -> None:
     """In no class, in one, or moved by hand; what is gone altogether is told."""
     sha256 = photos.keep(photos.prepare(photo(1)), "ann")
@@ -249,18 +266,34 @@ def test_label_of_photos_that_are_gone_is_refused(photos: Photos) -> None:
     """Where none of the photos is there any more nothing comes of their label, not even a class."""
     with pytest.raises(PhotoError, match="send it again"):
         photos.label(["f" * 64], "daisy", "ann")
-    assert class_ids(photos) == {}
+    assert photos.class_ids() == {}
 
 
 def test_act_done_again_under_its_key_is_told_again(photos: Photos) -> None:
-    """Nothing changes a second time, whatever has happened since, and the receipts are those of the first time."""
+    """Nothing changes a second time, and the receipts are those of the first time, in their order."""
     rose, daisy = added(photos, 1, "rose"), added(photos, 2, "daisy")
-    first = photos.label([rose, daisy], "daisy", "ann", "update:1")
-    photos.label([rose, daisy], "tulip", "bob")
-    History(photos).rename("tulip", "tulipa", "bob")
-    again = photos.label([rose, daisy], "daisy", "ann", "update:1")
-    assert again == replace(first, class_photos=0)
-    assert [known.class_name for known in photos.all()] == ["tulipa"] * 2
+    album = ["f" * 64, daisy, rose]
+    first = photos.label(album, "daisy", "ann", "update:1")
+    assert outcomes(first) == [Outcome.GONE, Outcome.DUPLICATE, Outcome.MOVED]
+    assert photos.label(album, "daisy", "ann", "update:1") == first
+    History(photos).rename("daisy", "oxeye", "bob")
+    again = photos.label(album, "daisy", "ann", "update:1")
+    assert (again.class_name, outcomes(again)) == ("oxeye", outcomes(first))
+
+
+def test_what_was_changed_since_is_not_told_again(photos: Photos) -> None:
+    """Of an act that is done again, neither what was taken back nor what was moved on is done or told again."""
+    rose, daisy, new = added(photos, 1, "rose"), added(photos, 2, "daisy"), added(photos, 3, "rose")
+    labelled = photos.label([rose, daisy, new], "daisy", "ann", "update:1")
+    photos.label([daisy], "tulip", "bob")
+    again = photos.label([rose, daisy, new], "daisy", "ann", "update:1")
+    assert again == replace(labelled, class_photos=2, receipts=(labelled.receipts[0], labelled.receipts[2]))
+    photos.label([new], "tulip", "bob")
+    photos.label([new], "daisy", "bob")  # Where it is now is bob's doing.
+    History(photos).undo_last("ann")
+    again = photos.label([rose, daisy, new], "daisy", "ann", "update:1")
+    assert again == Labelled(None, "daisy", 1, ())
+    assert photos.standings([rose, daisy, new]) == {rose: "rose", daisy: "tulip", new: "daisy"}
 
 
 def test_late_photo_joins_its_act(photos: Photos) -> None:
@@ -270,6 +303,27 @@ def test_late_photo_joins_its_act(photos: Photos) -> None:
     whole = photos.label([first, late], "daisy", "ann", "album:1")
     assert (whole.act, outcomes(whole), whole.class_photos) == (act, [Outcome.ADDED] * 2, 2)
     assert History(photos).undo_last("ann").out == 2
+
+
+def test_one_key_has_one_class(photos: Photos) -> None:
+    """A late photo joins the class that its act has, under whatever name, even where another one is said now."""
+    first, late, later = (photos.keep(photos.prepare(photo(number)), "ann") for number in (1, 2, 3))
+    photos.label([first], "daisy", "ann", "album:1")
+    assert photos.label([first, late], "rose", "ann", "album:1").class_name == "daisy"
+    History(photos).rename("daisy", "oxeye", "bob")
+    assert photos.label([first, late, later], "daisy", "ann", "album:1").class_name == "oxeye"
+    assert {known.class_name for known in photos.all()} == {"oxeye"}
+    assert "rose" not in photos.class_ids()
+
+
+def test_disagreement_is_told_while_there_is_one(photos: Photos) -> None:
+    """A label that was only written down is told again until somebody settles it."""
+    sha256 = photos.add(photo(1), "daisy", "telegram:1").receipts[0].sha256
+    contested = photos.label([sha256], "rose", "telegram:2", "update:1", contest=True)
+    photos.label([sha256], "rose", "telegram:2", "update:2")
+    assert photos.label([sha256], "rose", "telegram:2", "update:1", contest=True).receipts == ()
+    History(photos).undo_last("telegram:2")
+    assert photos.label([sha256], "rose", "telegram:2", "update:1", contest=True) == contested
 
 
 def test_two_people_who_disagree(photos: Photos) -> None:
@@ -327,6 +381,19 @@ def test_room_for_unlabelled_photos_is_bounded(photos: Photos) -> None:
     assert not photos.holds(kept[1])
     assert photos.keep(photos.prepare(photo(1)), "ann") == kept[1]
     assert photos.holds(kept[1])
+
+
+def test_file_that_vanishes_does_not_stop_making_room(photos: Photos) -> None:
+    """A person, or another process, may take files away at the same time."""
+    kept = [photos.keep(photos.prepare(photo(number)), "ann") for number in range(3)]
+    (photos.places.unlabelled / f"{'f' * 64}.jpg").symlink_to("nothing")
+
+    def goes_first(sha256: str) -> bool:
+        photos.places.path(None, sha256).unlink()
+        return True
+
+    photos.places.prune(0, photos.clock(), goes_first)
+    assert not any(map(photos.holds, kept))
 
 
 def test_photos_that_look_the_same_share_a_split(photos: Photos) -> None:

@@ -58,6 +58,18 @@ def test_counts_what_a_person_sent(database: Database, photo: str) -> None:
     assert received.count(7, NOON + timedelta(hours=1)) == 0
 
 
+def test_album_keeps_what_it_has(database: Database) -> None:
+    """Whoever knows of no class or reply does not take away those that somebody else has set meanwhile."""
+    received = Received(database, 4711)
+    received.set_album(1, "9", Album("daisy", None))
+    received.set_album(1, "9", Album(None, 40))
+    assert received.album(1, "9") == Album("daisy", 40)
+    received.set_album(1, "9", Album("rose", None))
+    assert received.album(1, "9") == Album("rose", 40)
+    received.set_album(1, "9", Album(None, 41))
+    assert received.album(1, "9") == Album("rose", 41)
+
+
 def test_remembers_albums_and_subjects(database: Database) -> None:
     """What was said of an album, and what a message of ours is about, outlives the process."""
     received = Received(database, 4711)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import class_ids
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
@@ -118,11 +117,11 @@ def test_moved_files_change_their_class(photos: Photos) -> None:
 
 def test_renamed_folder_renames_the_class(photos: Photos) -> None:
     """A folder's new name is the class's new name: the same class, the same splits."""
-    before, ids = splits(photos), class_ids(photos)
+    before, ids = splits(photos), photos.class_ids()
     (photos.folder / "daisy").rename(photos.folder / "oxeye")
     report = reindex(photos)
     assert report == ReindexReport(renamed={"daisy": "oxeye"})
-    assert class_ids(photos) == {"oxeye": ids["daisy"], "rose": ids["rose"]}
+    assert photos.class_ids() == {"oxeye": ids["daisy"], "rose": ids["rose"]}
     assert splits(photos) == before
 
 

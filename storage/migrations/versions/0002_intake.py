@@ -23,7 +23,7 @@ def _make_split_optional() -> None:
     op.execute("UPDATE photos SET part = split")
     op.execute("ALTER TABLE photos DROP COLUMN split")
     op.execute("ALTER TABLE photos RENAME COLUMN part TO split")
-    op.create_index("ix_photos_class_split", "photos", ["class_id", "split"], unique=False)
+    op.create_index("ix_photos_class_split", "photos", ["class_id", "split", "duplicates"], unique=False)
     op.create_table(
         "fingerprints",
         sa.Column("id", sa.Integer(), nullable=False),
