@@ -55,14 +55,6 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The class of a photo, and who put it there."""
-
-    class_name: str | None
-    labelled_by: str | None
-
-
-@dataclass(frozen=True)
 class ClassCount:
     name: str
     photos: int
@@ -245,14 +237,6 @@ class Photos:
         with self.database.read() as session:
             row = session.get(PhotoRow, sha256)
             return row is not None and self._find(session, row) is not None
-
-    def standing(self, sha256: str) -> Standing | None:
-        """Where a photo stands; None where it was never received."""
-        with self.database.read() as session:
-            row = session.get(PhotoRow, sha256)
-            class_row = catalogue.class_of(session, row) if row else None
-            by = catalogue.labeller(session, sha256) if class_row else None
-        return Standing(catalogue.name_of(class_row), by) if row else None
 
     def standings(self, photos: Sequence[str]) -> dict[str, str | None]:
         """The class, or None, of each of these photos that was ever received."""

@@ -13,7 +13,7 @@ from pictures import photo, write
 from storage.database import Database
 from storage.errors import LabelError, PhotoError
 from storage.history import Changed, History, Undone
-from storage.photos import Photos, Standing
+from storage.photos import Photos
 from storage.reindex import reindex
 from storage.settings import Images
 
@@ -168,10 +168,10 @@ def test_photo_that_was_gone_can_be_sent_again(photos: Photos, history: History)
     assert act
     history.undo(act, "ann")
     photos.keep(photos.prepare(photo(0)), "ann")
-    assert photos.standing(sha256) == Standing(None, None)
+    assert photos.standings([sha256]) == {sha256: None}
     photos.label([sha256], "rose", "ann")
     assert history.undo_last("ann").out == 1
-    assert photos.standing(sha256) == Standing(None, None)
+    assert photos.standings([sha256]) == {sha256: None}
     assert in_step(photos)
 
 

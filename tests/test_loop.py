@@ -1,11 +1,11 @@
 """The whole of `retrainbot run` against the sandbox: the loop from photo to model, and every process killed in turn."""
 
+import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,9 @@ class Loop:
         """Send /train; the message's number."""
         return int((await self.person.say("/train"))["message_id"])
 
-    async def ended(self, asked: int, word: str) -> Message:
-        """The message that follows the run, once it says how the run ended."""
-        return await self.person.reply_to(asked, PATIENCE, lambda message: word in message["text"])
+    async def told(self, asked: int, words: str) -> Message:
+        """The message that follows the run, once it has these words about how the run goes or ended."""
+        return await self.person.reply_to(asked, PATIENCE, lambda message: words in message["text"])
 
     async def at_work(self) -> Run:
         """The run, once its process is past its start."""
@@ -108,15 +108,17 @@ class Loop:
         return run
 
 
-@contextmanager
-def services(settings: Settings, config: Path) -> Iterator[int]:
-    """`retrainbot run` in a process of its own."""
+@asynccontextmanager
+async def services(settings: Settings, config: Path) -> AsyncIterator[int]:
+    """`retrainbot run` in a process of its own. Its end is awaited: the sandbox has to hear the bot's last words."""
     command = [sys.executable, "-m", "cli.main", "--config", str(config), "--data", str(settings.data), "run"]
-    with (config.parent / "services.log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
+    with (config.parent / "services.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, stderr=log)
         try:
             yield process.pid
         finally:
             process.terminate()
+            await process.wait()
 
 
 @asynccontextmanager
@@ -124,9 +126,8 @@ async def looping(settings: Settings, folder: Path) -> AsyncIterator[Loop]:
     async with running() as sandbox:
         config = folder / "config.toml"
         config.write_text(CONFIG.format(token=TOKEN, url=sandbox.url, ada=ADA))
-        with services(settings, config) as pid:
-            async with Person(sandbox.url, ADA) as person:
-                yield Loop(person, pid, settings)
+        async with services(settings, config) as pid, Person(sandbox.url, ADA) as person:
+            yield Loop(person, pid, settings)
 
 
 async def test_the_loop_survives_every_kill(settings: Settings, tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ async def test_the_loop_survives_every_kill(settings: Settings, tmp_path: Path) 
         for name in CLASSES:
             await loop.teach(name, 6)
         asked = await loop.train()
-        await loop.ended(asked, "made version 1")
+        await loop.told(asked, "made version 1")
         assert CLASSES[0] in await loop.ask(CLASSES[0])
         stored = {photo.sha256 for photo in loop.photos.all()}
 
@@ -147,23 +148,21 @@ async def test_the_loop_survives_every_kill(settings: Settings, tmp_path: Path) 
         asked = await loop.train()
         await loop.at_work()
         await loop.kill("trainer.run")
-        assert "killed" in (await loop.ended(asked, "failed"))["text"]
+        assert "killed" in (await loop.told(asked, "failed"))["text"]
         assert "Version 1" in await loop.ask(CLASSES[0])
 
-        # The trainer: its child ends with it, and the next trainer takes the run up again.
+        # The trainer: its child ends with it, the next trainer takes the run up again, and the bot goes on telling.
         asked = await loop.train()
         run = await loop.at_work()
         await loop.kill("cli.main trainer")
         assert "Version 1" in await loop.ask(CLASSES[1])
-        await loop.ended(asked, "made version 2")
+        await loop.told(asked, "testing it")
         assert loop.runs.get(run.id).token == 2
 
-        # The bot, while a run goes on: the next bot answers, and tells the end of the run in the same message.
-        asked = await loop.train()
-        await loop.at_work()
+        # The bot, while that run goes on: the next bot answers, and tells the end of the run in the same message.
         await loop.kill("cli.main bot")
         assert "Version" in await loop.ask(CLASSES[0])
-        await loop.ended(asked, "made version 3")
+        await loop.told(asked, "made version 2")
 
         assert {photo.sha256 for photo in loop.photos.all()} == stored
         assert all(photo.path.exists() for photo in loop.photos.all())

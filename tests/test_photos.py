@@ -17,7 +17,7 @@ from sqlalchemy import select
 from storage.database import Database
 from storage.errors import ImageError, LabelError, PhotoError
 from storage.history import History
-from storage.photos import Photos, Standing
+from storage.photos import Photos
 from storage.receipts import Labelled, Outcome, Receipt
 from storage.reindex import reindex
 from storage.settings import Images
@@ -209,13 +209,13 @@ def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
 def test_photo_waits_for_its_label(photos: Photos) -> None:
     """A photo without a label is kept in no class and no split; its label decides both."""
     sha256 = photos.keep(photos.prepare(photo(1)), "telegram:1")
-    assert (photos.all(), unlabelled(photos), photos.standing(sha256)) == ([], {sha256}, Standing(None, None))
+    assert (photos.all(), unlabelled(photos), photos.standings([sha256])) == ([], {sha256}, {sha256: None})
     assert photos.keep(photos.prepare(photo(1)), "telegram:2") == sha256
     labelled = photos.label([sha256], "daisy", "telegram:2")
     assert labelled.receipts == (Receipt(Outcome.ADDED, sha256, None),)
     assert (in_step(photos), unlabelled(photos)) == (True, set())
-    assert photos.standing(sha256) == Standing("daisy", "telegram:2")
-    assert photos.standing("f" * 64) is None
+    assert photos.standings([sha256]) == {sha256: "daisy"}
+    assert photos.standings(["f" * 64]) == {}
 
 
 def test_photos_are_looked_up_together(photos: Photos) -> None:
@@ -332,10 +332,10 @@ def test_two_people_who_disagree(photos: Photos) -> None:
     for _ in range(2):  # The second time under the same key.
         contested = photos.label([sha256], "rose", "telegram:2", "update:1", contest=True)
         assert contested.receipts == (Receipt(Outcome.CONTESTED, sha256, "daisy"),)
-    assert photos.standing(sha256) == Standing("daisy", "telegram:1")
+    assert photos.standings([sha256]) == {sha256: "daisy"}
     assert history(photos, sha256) == [("telegram:1", "daisy", True), ("telegram:2", "rose", False)]
     assert outcomes(photos.label([sha256], "rose", "telegram:2")) == [Outcome.MOVED]
-    assert photos.standing(sha256) == Standing("rose", "telegram:2")
+    assert photos.standings([sha256]) == {sha256: "rose"}
     assert outcomes(photos.label([sha256], "daisy", "telegram:1", contest=True)) == [Outcome.CONTESTED]
     assert in_step(photos)
 
