@@ -60,13 +60,13 @@ class Service:
     incoming: asyncio.Task[NoReturn]
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, pace: Pace | None = None) -> None:
     """Serve until SIGTERM, SIGINT or the end of the parent process.
 
     Raises SettingsError where there is no token, or Telegram does not know it at the start, DatabaseError where the
     database is damaged or newer.
     """
-    asyncio.run(_until_stopped(_serve(settings)))
+    asyncio.run(_until_stopped(_serve(settings, pace)))
 
 
 @asynccontextmanager
@@ -100,8 +100,8 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         yield Service(stores, models, application, incoming)
 
 
-async def _serve(settings: Settings) -> None:
-    async with serving(settings) as service:
+async def _serve(settings: Settings, pace: Pace | None) -> None:
+    async with serving(settings, pace) as service:
         await service.incoming
 
 

@@ -21,14 +21,14 @@ from storage.settings import Settings
 
 PROGRAM = """
 import sys
-from bot.service import run
+from bot.service import Pace, run
 from storage.errors import RetrainbotError
 from storage.logs import configure_logs
 from storage.settings import read_settings
 settings = read_settings()
 configure_logs(settings.logging.level)
 try:
-    run(settings)
+    run(settings, Pace(reconnect=0.2))
 except RetrainbotError as error:
     sys.exit(str(error))
 """
