@@ -72,7 +72,7 @@ class Corrections:
         """/delete CLASS, or /delete in reply to a photo: out of the class, with undo."""
         name = arguments(message.text)
         if name:
-            await self._ask(message, replies.delete_class(name, await self._count(name)), {"delete": name})
+            await self._ask_to_delete(message, name)
             return
         photos = await self._subjects.of(message.reply_to_message)
         if photos:
@@ -81,6 +81,13 @@ class Corrections:
             await self._delivery.reply(message, replies.removed(changed), keyboard)
         else:
             await self._delivery.reply(message, replies.HOW_TO_DELETE)
+
+    async def _ask_to_delete(self, message: Message, name: str) -> None:
+        count = await self._count(name)
+        if count:
+            await self._ask(message, replies.delete_class(name, count), {"delete": name})
+        else:
+            await self._delivery.reply(message, replies.no_such_class(name))
 
     async def withdraw(self, message: Message) -> None:
         """/withdraw: all photos that this person gave, taken out of their classes."""

@@ -240,6 +240,10 @@ def removed(done: Changed) -> str:
     return f"{photos(done.photos)} taken out. {'It is' if done.photos == 1 else 'They are'} kept for a while, for undo."
 
 
+def no_such_class(name: str) -> str:
+    return fill("There is no class <b>{name}</b>. /classes lists those there are.", name=shown(name))
+
+
 def delete_class(name: str, count: int) -> str:
     return fill("Take all photos of <b>{name}</b> out of it? It has {count}.", name=shown(name), count=photos(count))
 

@@ -19,7 +19,7 @@ from storage.inbox import Inbox, Lane, Letter
 AHEAD = 8  # Letters of a lane whose photos are fetched at the same time.
 HALF = AHEAD // 2
 AT_ONCE = 64  # Letters worked at the same time.
-FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0  # Seconds until a letter is tried again; doubled each time.
+FIRST_WAIT, LONGEST_WAIT = 2.0, 20.0  # Seconds until a letter is tried again; doubled each time.
 SLOW = 5  # So many tries, which take about a minute, are made before the person is told to be patient.
 # A letter so old is told to have failed, and one that is twice as old is dropped unsaid.
 GIVE_UP, LET_GO = timedelta(days=1), timedelta(days=2)

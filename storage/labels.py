@@ -74,6 +74,8 @@ def _class_of(line: str) -> str:
     rest = " ".join(NAMED.sub("", written).split())
     words, named = rest.split(), NAMED.match(written) is not None
     tags = [tag for word in words for tag in _tags(word)]
+    if not all(map(_tags, words)):  # Among other words “#1” is a number.
+        tags = [tag for tag in tags if not tag.isdecimal()]
     if any(QUESTION.search(word) for word in words if not LINK.search(word)):
         choices = tags or ([_bare(rest)] if len(words) == 1 else [])
         raise _UnclearError("That looks like a question.", choices, asks=True)

@@ -62,6 +62,7 @@ async def test_deletes(chat: Chat, paint: Painter) -> None:
     await say(chat, "/undo")
     assert counts(chat) == {"rose": 1, "tulip": 1}
     assert (await say(chat, "/delete")).startswith("Reply to a photo with /delete")
+    assert await say(chat, "/delete lily") == "There is no class lily. /classes lists those there are."
 
 
 async def test_withdraws_ones_photos(chat: Chat, paint: Painter) -> None:

@@ -68,14 +68,14 @@ async def test_updates_wait_for_a_bot_that_is_away(settings: Settings, paint: Pa
 
 async def test_commands_pass_hanging_downloads(chat: Chat, paint: Painter) -> None:
     """While many downloads hang, a command of the same person is answered, and the photos are stored in the end."""
-    await chat.fault(method="download", times=20, delay=3)
-    sent = [await chat.person.photo(paint("red"), "rose") for _ in range(20)]
+    await chat.fault(method="download", times=12, delay=2)
+    sent = [await chat.person.photo(paint("red"), "rose") for _ in range(12)]
     said = await chat.person.say("/status")
     await chat.person.reply_to(said["message_id"])
     assert counts(chat) == {}
     for message in sent:
         await chat.person.reply_to(message["message_id"], timeout=60)
-    assert counts(chat) == {"rose": 20}
+    assert counts(chat) == {"rose": 12}
 
 
 def free_port() -> int:

@@ -93,6 +93,7 @@ def test_captions_name_a_class(caption: str, name: str) -> None:
         ("#daisy #rose", ("daisy", "rose"), "several hashtags"),
         ("#daisy#con", ("daisy",), "several hashtags"),
         ("#white rose", ("white", "white_rose"), "Which words"),
+        ("white daisy #1", (), "cannot contain"),
         ("label: rose #white", ("white",), "cannot contain “#”"),
         ("see https://example.org/#rose", (), "link"),
         ("www.example.org", (), "link"),
