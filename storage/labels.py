@@ -78,7 +78,7 @@ def _class_of(line: str) -> str:
         tags = [tag for tag in tags if not tag.isdecimal()]
     if any(QUESTION.search(word) for word in words if not LINK.search(word)):
         choices = tags or ([_bare(rest)] if len(words) == 1 else [])
-        raise _UnclearError("That looks like a question.", choices, asks=True)
+        raise _UnclearError("That looks like a question.", choices, asks=len(words) > 1)
     if len(set(map(key, tags))) > 1:
         raise _UnclearError("There are several hashtags, but a photo has one class.", tags)
     long = len(words) > MOST_WORDS and not named
