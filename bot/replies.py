@@ -45,7 +45,7 @@ DIFFERENT_CAPTIONS = "The photos of this album have different captions. Which cl
 NOTHING_GIVEN = "No photo in the classes is from you."
 LEFT_ALONE = "Left as it was."
 SLOW = (
-    "Telegram does not hand out photos, or does not take answers, at the moment."
+    "Something keeps me from this at the moment: Telegram, or the disk of the computer that I run on."
     " I keep trying; nothing needs to be sent again."
 )
 GIVEN_UP = "I could not do this though I tried for a day. Please send it again."
