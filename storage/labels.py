@@ -20,7 +20,8 @@ RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "
 # Files that Windows puts into folders by itself, so that nobody looks at them.
 CLUTTER = frozenset({"thumbs.db", "desktop.ini"})
 
-MOST_WORDS = 5  # What is longer reads like a sentence.
+MOST_TAGGED = 5  # Words of which a leading hashtag may be the first of a name.
+MOST_WORDS = 7  # What is longer reads like a sentence; names of plants and parts have up to six.
 MOST_CHOICES = 8
 MOST_QUOTED = 1024  # Characters of a text that a problem repeats; a caption has no more.
 ADDRESSED = re.compile(r"\A@\w+\s+")
@@ -56,7 +57,7 @@ def read_caption(text: str) -> Caption:
     The line's only hashtag is the class, wherever it stands; without one, the whole line is.
 
     Unclear are: several hashtags; more words after a leading hashtag, because they may belong to it; a question; a
-    link; a command; more than five words without `label:`; and whatever cannot be a class name.
+    link; a command; more than seven words without `label:`; and whatever cannot be a class name.
     """
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     try:
@@ -83,7 +84,7 @@ def _class_of(line: str) -> str:
         raise _UnclearError("There are several hashtags, but a photo has one class.", tags)
     long = len(words) > MOST_WORDS and not named
     if tags and (rest.startswith("#") or not named):
-        return _tagged(tags[0], "" if long or len(words) == 1 else rest)
+        return _tagged(tags[0], rest if 1 < len(words) <= MOST_TAGGED else "")
     if any(map(LINK.search, words)):
         raise _UnclearError("A link is not a class name, and I open none.")
     if COMMAND.match(rest):

@@ -54,6 +54,7 @@ def test_names_are_made_safe(text: str, name: str) -> None:
     [
         ("daisy", "daisy"),
         ("#daisy", "daisy"),
+        ("Ascda. Kultana Gold Spot x Wilas", "Ascda._Kultana_Gold_Spot_x_Wilas"),
         ("\n  \n daisy\nfound it in my garden", "daisy"),
         ("Label:  daisy\nsecond line", "daisy"),
         ("label: #rose", "rose"),
@@ -98,7 +99,7 @@ def test_captions_name_a_class(caption: str, name: str) -> None:
         ("see https://example.org/#rose", (), "link"),
         ("www.example.org", (), "link"),
         ("/undo", (), "command"),
-        ("one two three four five six", ("one_two_three_four_five_six",), "rather long"),
+        ("one two three four five six seven 8", ("one_two_three_four_five_six_seven_8",), "rather long"),
         ("🌼 daisy!!", ("daisy",), "cannot contain"),
         ("“daisy”", ("daisy",), "cannot contain"),
         ("daisy.", ("daisy",), "end with a dot"),
@@ -128,7 +129,7 @@ def test_any_caption_is_read(text: str) -> None:
 
 @given(READABLE, st.sampled_from(["{}", "label: {}", "/label {}", "@bot {}", " {} \nmore"]))
 def test_names_read_from_a_caption_are_those_written(text: str, frame: str) -> None:
-    """A class name of up to five words is read as it is, whatever stands before or below it."""
+    """A class name of up to seven words is read as it is, whatever stands before or below it."""
     name = name_or_none(text)
     if name is None or len(text.split()) > labels.MOST_WORDS or LOOSE.search(unicodedata.normalize("NFKC", text)):
         return
