@@ -116,7 +116,7 @@ class Answers:
         """The classes that are likeliest over all photos and still exist, most likely first."""
         if not predictions:
             return []
-        existing = {count.name for count in await asyncio.to_thread(self._photos.classes)}
+        existing = await asyncio.to_thread(self._photos.class_names)
         newest = max(prediction.version for prediction in predictions)
         alike = [prediction for prediction in predictions if prediction.version == newest]
         mean = Prediction(newest, alike[0].classes, np.mean([one.probabilities for one in alike], axis=0))

@@ -96,7 +96,7 @@ class Labelling:
 
     def _close_to(self, name: str) -> list[str]:
         """Classes that a new name may have been meant for."""
-        existing = [count.name for count in self._photos.classes()]
+        existing = self._photos.class_names()
         if labels.key(name) in {labels.key(other) for other in existing}:
             return []
         return similar(name, existing)

@@ -32,11 +32,11 @@ class Poller:
     """Hands updates to `take`, which keeps them safe, and confirms them only then.
 
     Nothing ends it but its cancellation: an outage, a second program with the same token and a revoked token are each
-    logged once, with what to do, and waited out. `problem` says in words what keeps updates away.
+    logged once, with what to do, and waited out.
     """
 
     def __init__(self, bot: Bot, take: Take, clock: Callable[[], float] = time.monotonic) -> None:
-        self.problem: str | None = None
+        self._problem: str | None = None
         self._clock = clock
         self._logged: dict[str, float] = {}  # When each problem was logged last.
         self._bot = bot
@@ -89,7 +89,7 @@ class Poller:
         """Log a problem when it begins and when it has ended; one that comes and goes is not logged each time."""
         if isinstance(error, Conflict):
             self._begun = False  # It may be a webhook that somebody set.
-        if problem != self.problem:
+        if problem != self._problem:
             at = self._clock()
             if problem and at - self._logged.get(problem, -math.inf) > SILENT_SECONDS:
                 log.error("no updates from Telegram", reason=str(error), advice=problem)
@@ -98,7 +98,7 @@ class Poller:
             elif self._told and not problem:
                 log.info("updates come again")
                 self._told = False
-            self.problem = problem
+            self._problem = problem
 
 
 def _advice(error: Exception) -> str:

@@ -22,8 +22,7 @@ from bot.predictor import Predictor
 from bot.stores import Stores, open_stores
 from bot.watch import Watch
 from bot.webhook import create_app, keep_registered, listening
-from bot.worker import Pace as Turns
-from bot.worker import Worker
+from bot.worker import Turns, Worker
 from storage.database import now
 from storage.decoder import Decoder
 from storage.errors import SettingsError

@@ -52,7 +52,7 @@ class Worker:
         ahead: Callable[[Update], Awaitable[None]],
         slow: Callable[[Update], Awaitable[None]],
         give_up: Callable[[Update], Awaitable[None]],
-        pace: "Pace",
+        turns: "Turns",
         clock: Callable[[], datetime],
     ) -> None:
         self._inbox = inbox
@@ -61,7 +61,7 @@ class Worker:
         self._ahead = ahead
         self._slow = slow
         self._give_up = give_up
-        self._pace = pace
+        self._turns = turns
         self._clock = clock
         self._room = asyncio.Semaphore(AT_ONCE)
         self._begun: set[int] = set()
@@ -199,12 +199,12 @@ class Worker:
     async def _paced(self, updates: Sequence[Update]) -> None:
         person = updates[0].effective_user
         if person:
-            await asyncio.sleep(self._pace.wait(person.id))
+            await asyncio.sleep(self._turns.wait(person.id))
         async with self._room:
             await self._handle(updates)
 
 
-class Pace:
+class Turns:
     """How long each person's next message waits, so that nobody sends more than `a_minute` of them for long."""
 
     def __init__(self, a_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from storage import catalogue, labels, receipts
@@ -189,6 +189,12 @@ class Photos:
             ClassCount(name, sum(by.values()), *(by.get(split, 0) for split in Split))
             for name, by in sorted(counts.items(), key=lambda item: labels.key(item[0]))
         ]
+
+    def class_names(self) -> list[str]:
+        """Every class that holds photos, without counting them."""
+        holds = exists().where(PhotoRow.class_id == ClassRow.id)
+        with self.database.read() as session:
+            return list(session.scalars(select(ClassRow.name).where(holds).order_by(ClassRow.name)))
 
     def class_ids(self) -> dict[str, int]:
         """The id of every class, those that hold nothing too, by its name."""

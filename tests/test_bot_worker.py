@@ -15,7 +15,7 @@ from telegram import Bot, Update
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError, TimedOut
 
 from bot.arrivals import arrival
-from bot.worker import GIVE_UP, SLOW, Later, Pace, Unheard, Worker
+from bot.worker import GIVE_UP, SLOW, Later, Turns, Unheard, Worker
 from storage.database import Database, now
 from storage.inbox import Inbox, Lane
 
@@ -87,7 +87,7 @@ async def working(
     inbox: Inbox, handler: Handler, clock: Callable[[], datetime] = now, pace: int = 100_000
 ) -> AsyncIterator[Worker]:
     bot = Bot("4711:" + "a" * 35)
-    turns = Pace(pace)
+    turns = Turns(pace)
     async with Worker(
         inbox, bot, handler.handle, handler.begin, handler.be_slow, handler.give_up, turns, clock
     ) as worker:
@@ -219,7 +219,7 @@ async def test_ends_with_what_is_in_hand(inbox: Inbox) -> None:
 def test_turns_are_fair(a_minute: int, gaps: list[float]) -> None:
     """Whatever a person sends, no minute sees more than twice the allowed messages, and a slow sender never waits."""
     time = 0.0
-    pace = Pace(a_minute, lambda: time)
+    pace = Turns(a_minute, lambda: time)
     worked: list[float] = []
     for gap in gaps:
         time += gap

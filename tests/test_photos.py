@@ -119,7 +119,7 @@ def test_photo_stays_where_moving_is_not_wanted(photos: Photos) -> None:
     photos.add(photo(1), "daisy", "ann")
     with pytest.raises(PhotoError, match="already stored under “daisy”"):
         photos.add(photo(1), "rose", "bob", move=False)
-    assert list(photos.class_ids()) == ["daisy"]
+    assert list(photos.class_ids()) == photos.class_names() == ["daisy"]
     assert outcomes(photos.add(photo(1), "daisy", "bob", move=False)) == [Outcome.DUPLICATE]
 
 
