@@ -20,6 +20,7 @@ from storage.errors import RetrainbotError
 POLL_SECONDS = 25
 ANSWER_SECONDS = 10.0  # What Telegram may take beyond that.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # Seconds after an error; doubled while there are more.
+OUTAGE_PAUSE = 5.0  # The longest where nobody has to do anything: when an outage ends, people wait.
 CONFIRM_SECONDS = 5.0
 SILENT_SECONDS = 600.0  # The same problem is not logged again for so long.
 WANTED = (UpdateType.MESSAGE, UpdateType.CALLBACK_QUERY)
@@ -119,4 +120,6 @@ def _advice(error: Exception) -> str:
 
 
 def _wait(error: Exception, pause: float) -> float:
-    return seconds(error.retry_after) if isinstance(error, RetryAfter) else pause
+    if isinstance(error, RetryAfter):
+        return seconds(error.retry_after)
+    return pause if isinstance(error, InvalidToken | Conflict) else min(pause, OUTAGE_PAUSE)
