@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import Row, exists, func, select
 from sqlalchemy.orm import Session
 
 from storage import catalogue, labels, receipts
@@ -215,6 +215,19 @@ class Photos:
                 for sha256, split, name in session.execute(query.order_by(PhotoRow.sha256))
                 if split is not None
             ]
+
+    def labelled(self, part: int) -> Iterator[Sequence[Row[str, int | None, str | None, int, int]]]:
+        """Of every photo in a class: hash, id of the class, split, width, height; by hash, `part` rows at a time."""
+        columns = (PhotoRow.sha256, PhotoRow.class_id, PhotoRow.split, PhotoRow.width, PhotoRow.height)
+        query = select(*columns).where(PhotoRow.class_id.is_not(None), PhotoRow.split.is_not(None))
+        with self.database.read() as session:
+            found = session.execute(query.order_by(PhotoRow.sha256).execution_options(yield_per=part))
+            yield from found.partitions()
+
+    def names_by_id(self) -> dict[int, str]:
+        """The name of every class, those that hold nothing too."""
+        with self.database.read() as session:
+            return dict(session.execute(select(ClassRow.id, ClassRow.name)).all())
 
     def read(self, path: Path) -> bytes:
         """The bytes of the photo that was stored at `path`, also where it has been moved or removed since.

@@ -39,6 +39,14 @@ class RunOptions(BaseModel):
     weights: str
     seed: int
     force: bool = False  # Promote whatever the gate says.
+    init_version: int | None = None  # Mode full starts from this version instead of the backbone's own weights.
+    train_dir: str | None = None  # Where checkpoints go instead of the run's own folder.
+    # These replace what the settings say when the run starts.
+    batch_size: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    time_budget: float | None = None  # Minutes.
 
     @classmethod
     def from_settings(cls, training: Training, **changes: Any) -> "RunOptions":
@@ -63,6 +71,7 @@ class Run:
     total: int
     message: str | None
     result: dict[str, Any] | None
+    cancelled_by: str | None
 
     @property
     def final(self) -> bool:
@@ -153,13 +162,20 @@ class Runs:
             row.state, row.lease_until = RunState.QUEUED, None
             row.step, row.done, row.total = None, 0, 0
 
-    def cancel(self, run: int, message: str) -> Run:
-        """End a run that waits in the queue. Raises RunError where it is no longer waiting."""
+    def cancel(self, run: int, by: str) -> Run:
+        """End a run that waits in the queue, or ask the worker to end one that is running.
+
+        Raises RunError where there is no such run or it has ended.
+        """
         with self._database.write() as session:
             row = session.get(RunRow, run)
-            if row is None or row.state != RunState.QUEUED:
-                raise RunError(f"Run {run} is not waiting, so it cannot be cancelled.")
-            row.state, row.message, row.finished_at = RunState.CANCELLED, message, self._clock()
+            if row is None:
+                raise RunError(f"There is no run {run}; `retrainbot runs` lists them.")
+            if row.state in FINAL:
+                raise RunError(f"Run {run} has ended already, so it cannot be cancelled.")
+            row.cancelled_by = by
+            if row.state == RunState.QUEUED:
+                end(row, RunState.CANCELLED, f"Cancelled by {by}.", None, self._clock())
             return _run(row)
 
     def _expire(self, session: Session) -> None:
@@ -167,7 +183,9 @@ class Runs:
         for row in session.scalars(late):
             row.lease_until = None
             row.lost += 1
-            if row.lost < MAX_ATTEMPTS:
+            if row.cancelled_by:
+                end(row, RunState.CANCELLED, f"Cancelled by {row.cancelled_by}.", None, self._clock())
+            elif row.lost < MAX_ATTEMPTS:
                 row.state = RunState.QUEUED
             else:
                 row.state, row.finished_at = RunState.FAILED, self._clock()
@@ -208,4 +226,5 @@ def _run(row: RunRow) -> Run:
         row.total,
         row.message,
         row.result,
+        row.cancelled_by,
     )

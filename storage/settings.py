@@ -16,7 +16,7 @@ from pydantic_settings import SettingsError as SourceError
 from storage.errors import SettingsError
 from storage.logs import TOKEN, redact
 
-Mode = Literal["head"]
+Mode = Literal["head", "full", "scratch"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
 
 
@@ -55,6 +55,12 @@ def _cron(text: str) -> str:
         raise ValueError(f"{wanted} ({error})") from error
     if text and any(character.isdigit() for character in text.split()[4]):
         raise ValueError("must name weekdays, mon to sun: a number means another day to cron than to the scheduler")
+    return text
+
+
+def _quiet(text: str) -> str:
+    if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", text):
+        raise ValueError('must be two times, such as "08:00-18:00", or empty')
     return text
 
 
@@ -145,7 +151,11 @@ class Intake(_Section):
 
 
 class Training(_Section):
-    mode: Mode = Field("head", description='What a run trains: "head", the last layer.')
+    mode: Mode = Field(
+        "head",
+        description='What a run trains: "head", the last layer; "full", the whole network from what it can already;'
+        ' "scratch", the whole network from nothing.',
+    )
     backbone: BackboneName = Field(
         "inception_v3",
         description='"inception_v3", or "efficientnet_lite0": five times faster and nothing to download.',
@@ -154,16 +164,96 @@ class Training(_Section):
         "imagenet",
         description='Of inception_v3: "imagenet" (downloaded once, 88 MB), or the path of a Keras .h5 weights file.',
     )
-    batch_size: int = Field(32, ge=1, le=1024, description="Photos a step when features are extracted.")
+    batch_size: int = Field(
+        32, ge=1, le=1024, description="Photos a step. Halved by itself, twice at most, where memory does not suffice."
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Runs with the same photos and seed give the same model.")
+    class_weights: Literal["balanced", "none"] = Field(
+        "balanced", description='"balanced": every class weighs the same, however many photos it has. Or "none".'
+    )
+    precision: float = Field(
+        0.95, gt=0, lt=1, description="The share of its sure answers that shall be right; the others say not sure."
+    )
+    none_class: str = Field(
+        "none", description="The class folder for photos of nothing that is asked for; it is optional."
+    )
+    mirrored: bool = Field(
+        False, description="Whether the last layer learns from mirrored copies, too; it doubles the time for features."
+    )
+    time_budget: float = Field(
+        0.0, ge=0, le=10_080, description="Minutes after which a run makes do with what it has. 0: none."
+    )
+    standby: bool = Field(
+        True, description="Whether a process waits ready for the next run: it saves seconds and costs 600 MB of memory."
+    )
+    idle_features: bool = Field(
+        True, description="Whether new photos are looked at while nothing is trained, so that a run only has to fit."
+    )
     lease_seconds: float = Field(
         20.0, ge=1, le=3600, description="A run whose trainer is silent for so long is taken up again."
     )
 
 
+class Network(_Section):
+    """What the modes full and scratch go by."""
+
+    epochs: int = Field(20, ge=1, le=10_000, description="How often each photo is seen at most.")
+    steps: int = Field(0, ge=0, le=10_000_000, description="Steps at most, whatever the epochs. 0: as the epochs say.")
+    learning_rate: float = Field(0.0, ge=0, le=10, description="The highest rate of learning. 0: what suits the mode.")
+    layer_groups: int = Field(
+        4, ge=1, le=50, description="Into so many groups the layers are divided; earlier ones learn more slowly."
+    )
+    rate_decay: float = Field(
+        0.3, gt=0, le=1, description="Each group learns at this part of the rate of the group after it."
+    )
+    batch_norm: Literal["frozen", "adapt"] = Field(
+        "frozen",
+        description="In mode full: whether the statistics of batch normalisation stay, or follow the photos.",
+    )
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="How strongly large weights are held down.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="The part of each label that is shared out to all.")
+    warm_up: float = Field(0.1, ge=0, lt=1, description="The part of all steps over which the rate rises.")
+    patience: int = Field(
+        5, ge=1, le=1000, description="Epochs without a better validation loss before the run makes do with the best."
+    )
+    input_size: int = Field(
+        0, ge=0, le=1024, description="In mode scratch: pixels a side of what the network sees. 0: the backbone's own."
+    )
+    mixed_precision: bool = Field(True, description="Whether a GPU that gains from it computes in half precision.")
+
+
+class Augmentation(_Section):
+    """How photos are varied while a whole network learns; the first four are retrain.py's."""
+
+    flip: bool = Field(True, description="Whether photos are mirrored left to right, every second time.")
+    crop: float = Field(10.0, ge=0, lt=100, description="Up to so many per cent of a photo's sides are cut off.")
+    scale: float = Field(20.0, ge=0, le=300, description="Photos are enlarged by up to so many per cent.")
+    brightness: float = Field(20.0, ge=0, le=100, description="Photos get lighter or darker by up to so many per cent.")
+    contrast: float = Field(20.0, ge=0, le=100, description="The same for contrast.")
+    colour: float = Field(20.0, ge=0, le=100, description="The same for how strong colours are.")
+    rotation: float = Field(0.0, ge=0, le=180, description="Photos are turned by up to so many degrees.")
+    erase: float = Field(0.0, ge=0, le=1, description="How often a rectangle of a photo is blotted out.")
+    mixup: float = Field(0.0, ge=0, le=1, description="How strongly pairs of photos are blended, with their labels.")
+
+
+class Gate(_Section):
+    """When a new version is served."""
+
+    tolerance: float = Field(
+        0.0, ge=0, le=100, description="It may be worse on the test photos by so many points of accuracy."
+    )
+    class_drop: float = Field(
+        10.0, ge=0, le=100, description="No class that can be judged may fall by more than so many points."
+    )
+    class_photos: int = Field(10, ge=1, description="A class with fewer test photos cannot be judged by itself.")
+
+
 class Schedule(_Section):
     cron: Annotated[str, AfterValidator(_cron)] = Field(
         "30 2 * * *", description="When to train: minute hour day month weekday (mon to sun). Empty: only on demand."
+    )
+    every_hours: float = Field(
+        0.0, ge=0, le=8760, description="Or train every so many hours, counted from midnight UTC of 1 January 1970."
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC", description="The time zone of the schedule, such as Europe/Berlin."
@@ -174,6 +264,12 @@ class Schedule(_Section):
         le=168,
         description="A slot missed while the computer was off still runs this many hours later.",
     )
+    min_changes: int = Field(
+        1, ge=0, description="Only if at least so many photos are new or changed since the newest version. 0: always."
+    )
+    quiet: Annotated[str, AfterValidator(_quiet)] = Field(
+        "", description='Hours in which no scheduled run starts, such as "08:00-18:00"; it starts when they are over.'
+    )
 
     @property
     def zone(self) -> ZoneInfo:
@@ -183,7 +279,10 @@ class Schedule(_Section):
 class Serving(_Section):
     top_k: int = Field(3, ge=1, le=20, description="How many classes an answer lists.")
     sure_above: float = Field(
-        0.7, ge=0, le=1, description='An answer whose best class has a lower probability says "not sure".'
+        0.0,
+        ge=0,
+        le=1,
+        description='An answer whose best class has a lower probability says "not sure". 0: as the version has chosen.',
     )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the model server. 0: as many as there are cores.")
     start_timeout: float = Field(120.0, ge=1, le=3600, description="Seconds a model may take to load and warm up.")
@@ -205,6 +304,9 @@ class Settings(BaseSettings):
     images: Images = Images()
     intake: Intake = Intake()
     training: Training = Training()
+    network: Network = Network()
+    augmentation: Augmentation = Augmentation()
+    gate: Gate = Gate()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
     logging: Logging = Logging()
@@ -246,6 +348,16 @@ class Settings(BaseSettings):
     @property
     def records_dir(self) -> Path:
         return self.data / "records"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Which photos, labels and splits each version was made of."""
+        return self.data / "snapshots"
+
+    @property
+    def runs_dir(self) -> Path:
+        """A folder for each run: its report, pictures, logs and checkpoints."""
+        return self.data / "runs"
 
     @property
     def database_file(self) -> Path:

@@ -260,11 +260,24 @@ class RunRow(Table):
     lost: Mapped[int] = mapped_column(default=0)  # How many workers vanished during it.
     worker: Mapped[str | None] = mapped_column(String(100))
     lease_until: Mapped[datetime | None]
+    cancelled_by: Mapped[str | None] = mapped_column(String(100))  # Who wants it to end; the worker sees to it.
     step: Mapped[str | None] = mapped_column(String(40))
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     message: Mapped[str | None]
     result: Mapped[dict[str, Any] | None]
+
+
+class SlotRow(Table):
+    """A time at which the schedule was due, and what was decided then."""
+
+    __tablename__ = "slots"
+
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(index=True)
+    decided_at: Mapped[datetime]
+    run: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))  # None where it did not train.
+    reason: Mapped[str]
 
 
 class VersionRow(Table):

@@ -80,7 +80,7 @@ async def test_photos_moved_since_the_snapshot_are_judged(
     start: Start, photos: Photos, data: Snapshot, candidate: Path
 ) -> None:
     """A photo that was relabelled or taken out by undo counts with the snapshot's label; a deleted one does not."""
-    relabelled, undone, deleted = data.split(Split.TEST)
+    relabelled, undone, deleted = data.of(Split.TEST).photos()
     photos.add(relabelled.path.read_bytes(), "d", "bob")
     photos.add(undone.path.read_bytes(), "d", "bob")
     assert History(photos).undo_last("bob").back == {undone.class_name: 1}
@@ -95,7 +95,7 @@ async def test_photos_moved_since_the_snapshot_are_judged(
 
 async def test_vanished_test_photos_do_not_open_the_gate(start: Start, data: Snapshot, candidate: Path) -> None:
     """A run whose test photos were all taken away fails in words; having none from the start is another thing."""
-    for photo in data.split(Split.TEST):
+    for photo in data.of(Split.TEST).photos():
         photo.path.unlink()
     with pytest.raises(RunError, match="taken away"):
         await start().evaluate(candidate, data)
@@ -107,7 +107,7 @@ async def test_damaged_served_version_is_the_reason(
     """What is damaged cannot be compared with, and is not taken for the first version."""
     number = publish_tiny(CLASSES)
     (settings.models_dir / str(number) / "saved_model.pb").write_bytes(b"")
-    assert await start().evaluate_served(data.photos) == "the served version 1 is damaged"
+    assert await start().evaluate_served(tuple(data.photos())) == "the served version 1 is damaged"
 
 
 async def test_served_version_that_does_not_start_keeps_the_gate_shut(
@@ -117,7 +117,7 @@ async def test_served_version_that_does_not_start_keeps_the_gate_shut(
     publish(settings, broken_golden(tiny_graph, tmp_path / "broken"), CLASSES)
     pipeline = start()
     with pytest.raises(ModelError, match=r"cannot be compared with the served version 1\. .*--force"):
-        await pipeline.evaluate_served(data.photos)
+        await pipeline.evaluate_served(tuple(data.photos()))
     options = pipeline.run.options.model_copy(update={"force": True})
     forced = Pipeline(pipeline.box, replace(pipeline.run, options=options), pipeline.progress)
-    assert "forced" in str(await forced.evaluate_served(data.photos))
+    assert "forced" in str(await forced.evaluate_served(tuple(data.photos())))

@@ -85,7 +85,7 @@ def test_plain_script_reads_what_the_catalogue_holds(data: Snapshot, folder: Pat
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     wanted = [
         [known.split, data.classes.index(known.class_name), known.class_name, f"{known.class_name}/{known.path.name}"]
-        for known in data.photos
+        for known in data.photos()
     ]
     assert sorted(found) == sorted(wanted)
 
@@ -98,7 +98,7 @@ def test_our_reader_gives_the_stored_bytes(data: Snapshot, folder: Path) -> None
         for split in Split
         for example in records.read(built.dir, split)
     }
-    assert found == {known.path.read_bytes(): data.classes.index(known.class_name) for known in data.photos}
+    assert found == {known.path.read_bytes(): data.classes.index(known.class_name) for known in data.photos()}
 
 
 def test_whole_records_are_used_again(data: Snapshot, folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_whole_records_are_used_again(data: Snapshot, folder: Path) -> None:
     again = records.build(data, folder)
     assert (again.written, again.reused, again.dir) == (0, 15, first.dir)
     assert (records.build(data, folder, shards=2).written, len(list(first.dir.glob("*.tfrecord")))) == (6, 6)
-    smaller = data.without({data.photos[0].sha256})
+    smaller = data.without({data.photo(0).sha256})
     assert records.build(smaller, folder).dir != first.dir
     assert visible(folder) == sorted([data.id, smaller.id])
 
@@ -155,8 +155,8 @@ def test_shard_that_does_not_belong_is_refused(data: Snapshot, folder: Path) -> 
 
 def test_missing_photo_is_named(data: Snapshot, folder: Path) -> None:
     """A photo that is gone stops the build, which leaves nothing behind."""
-    data.photos[3].path.unlink()
-    with pytest.raises(RecordsError, match=data.photos[3].path.name):
+    data.photo(3).path.unlink()
+    with pytest.raises(RecordsError, match=data.photo(3).path.name):
         records.build(data, folder)
     assert visible(folder) == []
     assert list(folder.glob(".new-*")) == []
@@ -164,7 +164,7 @@ def test_missing_photo_is_named(data: Snapshot, folder: Path) -> None:
 
 def test_photo_moved_since_the_snapshot_is_found(photos: Photos, data: Snapshot, folder: Path) -> None:
     """Who labels a photo anew while records are built does not stop the build."""
-    moved = data.photos[3]
+    moved = data.photo(3)
     photos.add(moved.path.read_bytes(), "tulip", "bob")
     assert not moved.path.exists()
     assert records.build(data, folder, read=photos.read).photos == 24
@@ -188,8 +188,8 @@ def test_damaged_manifest_is_told_in_plain_words(data: Snapshot, folder: Path) -
 
 def test_edited_photo_is_named(data: Snapshot, folder: Path) -> None:
     """A stored file that was edited by hand is not the photo that its name says."""
-    data.photos[3].path.write_bytes(data.photos[4].path.read_bytes())
-    with pytest.raises(RecordsError, match=data.photos[3].path.name):
+    data.photo(3).path.write_bytes(data.photo(4).path.read_bytes())
+    with pytest.raises(RecordsError, match=data.photo(3).path.name):
         records.build(data, folder)
 
 

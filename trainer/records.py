@@ -88,7 +88,7 @@ def build(
     target = folder / snapshot.id
     with _alone(folder):
         if _is_whole(target, snapshot, shards):
-            return BuiltRecords(target, shards * len(Split), len(snapshot.photos), 0, shards * len(Split))
+            return BuiltRecords(target, shards * len(Split), len(snapshot), 0, shards * len(Split))
         beside = folder / f"{TEMPORARY}{uuid4().hex}"
         beside.mkdir()
         try:
@@ -99,7 +99,7 @@ def build(
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-    return BuiltRecords(target, shards * len(Split), len(snapshot.photos), shards * len(Split), 0)
+    return BuiltRecords(target, shards * len(Split), len(snapshot), shards * len(Split), 0)
 
 
 @contextmanager
@@ -166,13 +166,13 @@ def _write(
     counts = {_file(split, shard, shards): 0 for split in Split for shard in range(shards)}
     with ExitStack() as stack:
         writers = {file: stack.enter_context(tf.io.TFRecordWriter(str(folder / file))) for file in counts}
-        for done, photo in enumerate(snapshot.photos, 1):
+        for done, photo in enumerate(snapshot.photos(), 1):
             # By hash, so that each shard holds some of every class; the first digits have chosen the split.
             file = _file(photo.split, int(photo.sha256[-8:], 16) % shards, shards)
             example = _example(photo, numbers[photo.class_name], _content(photo, read))
             writers[file].write(example.SerializeToString())
             counts[file] += 1
-            progress(done, len(snapshot.photos))
+            progress(done, len(snapshot))
     manifest = Manifest(
         snapshot=snapshot.id,
         classes=snapshot.classes,

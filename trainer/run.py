@@ -101,8 +101,8 @@ class Pipeline:
         """Features of every photo; photos that cannot be read are left out of the snapshot."""
         store = FeatureStore(self.box.settings.features_dir, backbone.name, backbone.digest, backbone.features)
         with self.progress.step("features") as report:
-            missing = set(store.missing([photo.sha256 for photo in data.photos]))
-            todo = [(photo.sha256, photo.path) for photo in data.photos if photo.sha256 in missing]
+            missing = set(store.missing([photo.sha256 for photo in data.photos()]))
+            todo = [(photo.sha256, photo.path) for photo in data.photos() if photo.sha256 in missing]
             batch_size = self.box.settings.training.batch_size
             unreadable = extract(backbone, todo, store, batch_size, report, self.box.photos.read)
         for sha256, reason in unreadable:
@@ -111,12 +111,12 @@ class Pipeline:
 
     def head(self, data: Snapshot, store: FeatureStore) -> Head:
         with self.progress.step("head") as report:
-            train, validation = data.split(Split.TRAIN), data.split(Split.VALIDATION)
+            train, validation = data.of(Split.TRAIN), data.of(Split.VALIDATION)
             return fit(
-                store.read([photo.sha256 for photo in train]),
-                data.labels(train),
-                store.read([photo.sha256 for photo in validation]),
-                data.labels(validation),
+                store.read([photo.sha256 for photo in train.photos()]),
+                train.labels,
+                store.read([photo.sha256 for photo in validation.photos()]),
+                validation.labels,
                 len(data.classes),
                 seed=self.seed,
                 progress=report,
@@ -133,13 +133,13 @@ class Pipeline:
 
         Instead of the second, the reason why there is nothing to compare with.
         """
-        test = data.split(Split.TEST)
+        test = tuple(data.of(Split.TEST).photos())
         with self.progress.step("evaluate") as report:
             async with await self._server(folder) as server:
                 candidate = await evaluate(server, data.classes, test, report, self.box.photos.read)
                 if test and not candidate.photos:
                     raise RunError("The test photos were taken away during the run. Train again.")
-                await self._write_golden(server, data.photos, folder / GOLDEN)
+                await self._write_golden(server, tuple(data.photos()), folder / GOLDEN)
             return candidate, await self.evaluate_served(candidate.photos)
 
     async def evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | str:
@@ -190,7 +190,7 @@ class Pipeline:
         return Manifest(
             run=self.run.id,
             snapshot=data.id,
-            photos=len(data.photos),
+            photos=len(data),
             backbone=backbone.name,
             weights_digest=backbone.digest,
             input_size=backbone.input_size,

@@ -1,0 +1,27 @@
+"""How a fit went on: what the report draws and TensorBoard shows."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Point:
+    """Losses are mean log losses, accuracies shares from 0 to 1; None where it was not measured.
+
+    `at` is an epoch of a network (1 is the first), or a strength of regularisation of the last layer.
+    """
+
+    at: float
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """`unit` says what the points' `at` is: "epoch" or "regularisation"; `best` is the place of the one that was kept."""
+
+    unit: str
+    points: tuple[Point, ...]
+    best: int
