@@ -194,12 +194,27 @@ def test_finished_run_stays_finished(runs: Runs) -> None:
         runs.finish(run, token, RunState.FAILED, "oh")
 
 
-def test_waiting_run_can_be_cancelled(runs: Runs) -> None:
-    """A run in the queue ends at once; one that runs or ended is told."""
+def test_waiting_run_is_cancelled_at_once(runs: Runs) -> None:
+    """A run in the queue ends there and then, and cannot be cancelled a second time."""
     run = runs.enqueue(OPTIONS, "ann")[0].id
-    assert runs.cancel(run, "Cancelled by ann.").state is RunState.CANCELLED
-    with pytest.raises(RunError, match="not waiting"):
-        runs.cancel(run, "again")
+    cancelled = runs.cancel(run, "ann")
+    assert (cancelled.state, cancelled.message) == (RunState.CANCELLED, "Cancelled by ann.")
+    with pytest.raises(RunError, match="has ended already"):
+        runs.cancel(run, "bob")
+    with pytest.raises(RunError, match="There is no run 7"):
+        runs.cancel(7, "bob")
+
+
+def test_running_run_is_marked_to_be_cancelled(runs: Runs, clock: Clock) -> None:
+    """The worker sees who wants its run to end; where the worker has vanished, the run ends when its lease does."""
+    runs.enqueue(OPTIONS, "ann")
+    run, _ = claimed(runs)
+    assert runs.get(run).cancelled_by is None
+    marked = runs.cancel(run, "bob")
+    assert (marked.state, marked.cancelled_by) == (RunState.RUNNING, "bob")
+    clock.skip(21)
+    assert runs.claim("box", LEASE) is None
+    assert (runs.get(run).state, runs.get(run).message) == (RunState.CANCELLED, "Cancelled by bob.")
 
 
 def test_unknown_run_is_told(runs: Runs) -> None:

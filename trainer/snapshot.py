@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,7 +128,7 @@ def read(folder: Path, identity: str, photos: Path) -> Snapshot | None:
     try:
         with (folder / f"{identity}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Snapshot(tuple(json.loads(str(arrays["classes"]))), arrays["rows"], photos)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
