@@ -26,6 +26,7 @@ NEEDED: Mapping[str, Role | None] = MappingProxyType(
         "undo": Role.LABELLER,
         "withdraw": Role.LABELLER,  # One's own photos.
         "train": Role.ADMIN,
+        "cancel": Role.ADMIN,
         "rename": Role.ADMIN,
         "merge": Role.ADMIN,
         "delete": Role.ADMIN,

@@ -78,7 +78,7 @@ class Answers:
             predictions = await asyncio.gather(*map(self._try, subject.photos))
         except NoModelYetError:
             return Saying(replies.NOTHING_LEARNED)
-        text = replies.album_answer(dict(zip(places, predictions, strict=True)), self._serving.sure_above)
+        text = replies.album_answer(dict(zip(places, predictions, strict=True)))
         seen = [prediction for prediction in predictions if isinstance(prediction, Prediction)]
         return question(subject, text, await self._classes(seen))
 
@@ -87,7 +87,7 @@ class Answers:
             prediction = await self._seen_or_predicted(subject.photos[0], looking)
         except NoModelYetError:
             return Saying(replies.NOTHING_LEARNED)
-        text = replies.answer(prediction, self._serving.top_k, self._serving.sure_above)
+        text = replies.answer(prediction, self._serving.top_k)
         return question(subject, text, await self._classes([prediction]))
 
     async def _look(self, message: Message) -> Prediction | None:

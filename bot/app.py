@@ -123,6 +123,7 @@ class Desk:
             "start": self._commands.help,
             "help": self._commands.help,
             "train": self._commands.train,
+            "cancel": self._commands.cancel,
             "status": self._commands.status,
             "classes": self._commands.classes,
             "gpu": self._commands.gpu,

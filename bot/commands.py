@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import get_args
 
-from telegram import Message
+from telegram import Message, User
 from telegram.constants import MessageEntityType
 
 from bot import replies, reports
@@ -68,6 +68,16 @@ class Commands:
             await self._delivery.reply(message, reports.unknown_mode(mode, MODES))
         else:
             await self._follow(message, RunOptions.from_settings(self._settings.training, mode=mode))
+
+    async def cancel(self, message: Message) -> None:
+        """End the run that is under way; whoever follows it is told when it has ended."""
+        await self._delivery.reply(message, await asyncio.to_thread(self._cancel, message.from_user))
+
+    def _cancel(self, user: User | None) -> str:
+        active = self._stores.runs.active()
+        if active is None:
+            return reports.NO_RUN
+        return reports.cancelling(self._stores.runs.cancel(active.id, user.full_name if user else "somebody"))
 
     async def _follow(self, message: Message, options: RunOptions) -> None:
         run, new = await asyncio.to_thread(self._stores.runs.enqueue, options, by(message.from_user))

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from serving.client import ANSWER_SECONDS, ModelServer, ServerDied
 from storage.errors import ModelError, RetrainbotError
 from storage.images import Pixels
-from storage.models import Models, Version
+from storage.models import SURE_ABOVE, Models, Version
 
 POLL_SECONDS = 0.5  # How often the served pointer is read.
 PAUSES = (1.0, 5.0, 30.0, 120.0, 300.0)  # Seconds before a refused version is tried again.
@@ -42,11 +42,30 @@ class NoModelYetError(ModelError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """`probabilities` (float32, sums to 1) belongs to `classes`, in the order of the version's outputs."""
+    """`probabilities` (float32, sums to 1) belongs to `classes`, in the order of the version's outputs.
+
+    An answer is sure where its best class has at least the probability `sure_above`. `none_class` is the class for
+    photos of nothing that is asked for.
+    """
 
     version: int
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
+    sure_above: float = SURE_ABOVE
+    none_class: str | None = None
+
+    @property
+    def best(self) -> str:
+        return self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def sure(self) -> bool:
+        return bool(self.probabilities.max() >= self.sure_above)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it is sure that the photo shows none of the classes."""
+        return self.sure and self.best == self.none_class
 
     def ranked(self) -> list[tuple[str, float]]:
         """Each class with its probability, most likely first."""
@@ -77,6 +96,7 @@ class Predictor:
 
     A model server that says nothing for `patience` while it is asked something is replaced. `pixels` makes a network's
     input, of the size it is told, from a stored photo; it is called in the threads `decoders` (None: the event loop's).
+    `sure_above` is the setting serving.sure_above.
     """
 
     def __init__(
@@ -88,6 +108,7 @@ class Predictor:
         threads: int | None = None,
         start_timeout: float = 120.0,
         patience: float = ANSWER_SECONDS,
+        sure_above: float = 0.0,
         poll: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,6 +118,7 @@ class Predictor:
         self._threads = threads
         self._start_timeout = start_timeout
         self._patience = patience
+        self._sure_above = sure_above
         self._poll = poll
         self._clock = clock
         self._wanted: int | None = None
@@ -147,8 +169,12 @@ class Predictor:
                 current.died = True
                 self._wake.set()
             else:
-                return Prediction(current.version.number, current.version.classes, probabilities.reshape(-1))
+                return self._prediction(current.version, probabilities.reshape(-1))
         raise ModelError("The model stopped again and again at this photo. Try another one, and see the bot's log.")
+
+    def _prediction(self, version: Version, probabilities: NDArray[np.float32]) -> Prediction:
+        sure_above = version.sure_above(self._sure_above)
+        return Prediction(version.number, version.classes, probabilities, sure_above, version.manifest.none_class)
 
     async def _ready(self) -> _Current:
         """The current version, waited for while there is hope."""

@@ -20,7 +20,8 @@ COMMANDS = {
     "merge": "/merge daisies = daisy: all photos of one class to another",
     "delete": "/delete daisy, or in reply to a photo: out of its class",
     "withdraw": "take back all photos that you gave",
-    "train": "learn from the photos: /train or /train head",
+    "train": "learn from the photos: /train, or /train head, full or scratch",
+    "cancel": "end the training that is under way",
     "status": "what answers now, and what is going on",
     "gpu": "the computer that trains",
     "people": "who may do what",
@@ -32,6 +33,7 @@ NOTHING_LEARNED = (
 )
 HINT = "Send me a photo and I say what it shows. With a caption, such as <b>daisy</b>, it teaches me. /help says more."
 LINK = "I fetch nothing from the web. Send the photo itself."
+NOTHING_KNOWN = "None of the things I know."
 NO_PHOTO = "I can only use photos: JPEG, PNG or WebP, also sent as a file."
 UNKNOWN_PHOTO = "I do not know which photo you mean. Reply to the photo itself with its class, or send it again."
 HOW_TO_LABEL = "Reply to a photo with /label and its class, such as <b>/label daisy</b>."
@@ -105,24 +107,19 @@ def wrong(message: str) -> str:
     return fill("{message}", message=message)
 
 
-def answer(prediction: Prediction, top_k: int, sure_above: float) -> str:
+def answer(prediction: Prediction, top_k: int) -> str:
     """The likeliest classes, a line each."""
-    ranked = prediction.ranked()[:top_k]
-    best, share = ranked[0]
-    lines = [fill("<b>{name}</b>", name=shown(best)) if share >= sure_above else "Not sure."]
-    lines += [
+    lines = [
         fill("<code>{bar} {share}</code> {name}", bar=bar(share), share=percent(share).rjust(4), name=shown(name))
-        for name, share in ranked
+        for name, share in prediction.ranked()[:top_k]
     ]
-    return "\n".join([*lines, f"Version {prediction.version}"])
+    return "\n".join([_verdict(prediction), *lines, f"Version {prediction.version}"])
 
 
-def album_answer(predictions: Mapping[int, Prediction | str], sure_above: float) -> str:
+def album_answer(predictions: Mapping[int, Prediction | str]) -> str:
     """A line for each photo by its place, and the versions that said so."""
     lines = [
-        fill("{place}. {reason}", place=place, reason=item)
-        if isinstance(item, str)
-        else _brief(place, item, sure_above)
+        fill("{place}. {reason}", place=place, reason=item) if isinstance(item, str) else _brief(place, item)
         for place, item in predictions.items()
     ]
     versions = sorted({item.version for item in predictions.values() if isinstance(item, Prediction)})
@@ -257,9 +254,15 @@ def _origins(done: Labelled, outcome: Outcome) -> str:
     return ", ".join(sorted({shown(item.before) for item in done.receipts if item.before and item.outcome is outcome}))
 
 
-def _brief(place: int, prediction: Prediction, sure_above: float) -> str:
+def _verdict(prediction: Prediction) -> str:
+    if prediction.nothing:
+        return NOTHING_KNOWN
+    return fill("<b>{name}</b>", name=shown(prediction.best)) if prediction.sure else "Not sure."
+
+
+def _brief(place: int, prediction: Prediction) -> str:
     name, share = prediction.ranked()[0]
-    doubt = "" if share >= sure_above else "not sure, perhaps "
+    doubt = "" if prediction.sure else "not sure, perhaps "
     return fill(
         "{place}. {doubt}<b>{name}</b> {share}", place=place, doubt=doubt, name=shown(name), share=percent(share)
     )

@@ -18,10 +18,13 @@ STEPS = {
     "backbone": "loading the network",
     "features": "looking at the photos",
     "head": "learning the classes",
+    "network": "training the whole network",
     "export": "writing the version",
     "evaluate": "testing it on photos it has not seen",
+    "report": "writing the report",
     "publish": "publishing it",
 }
+NO_RUN = "No run is under way."
 NO_TRAINER = "No trainer has reported yet. Start one with <code>retrainbot run</code>."
 
 
@@ -61,6 +64,11 @@ def already(state: Run) -> str:
     return f"A run is under way already; I tell how it goes.\n{run(state)}"
 
 
+def cancelling(state: Run) -> str:
+    """The answer to /cancel."""
+    return run(state) if state.final else f"Run {state.id} is being ended."
+
+
 def unknown_mode(mode: str, modes: Iterable[str]) -> str:
     known = ", ".join(modes)
     return fill(
@@ -78,7 +86,7 @@ def status(state: Status) -> str:
         [
             *_serving(state),
             f"{photos(total)} in {len(state.classes)} classes",
-            run(state.run) if state.run else "No run is under way.",
+            run(state.run) if state.run else NO_RUN,
             *trainers,
             f"{state.free_bytes / 1e9:.1f} GB of disk left",
         ]

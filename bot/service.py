@@ -113,6 +113,7 @@ def _predictor(
         decoders=decoders,
         threads=settings.serving.threads or None,
         start_timeout=settings.serving.start_timeout,
+        sure_above=settings.serving.sure_above,
         poll=pace.pointer_poll,
     )
 

@@ -152,7 +152,7 @@ async def _answer(state: Context, server: ModelServer, version: Version, path: P
         "path": str(path),
         "version": version.number,
         "predictions": ranked[:top],
-        "sure": bool(probabilities[order[0]] >= state.settings.serving.sure_above),
+        "sure": bool(probabilities[order[0]] >= version.sure_above(state.settings.serving.sure_above)),
     }
 
 

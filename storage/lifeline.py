@@ -3,7 +3,8 @@
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 VARIABLE = "RETRAINBOT_LIFELINE"  # Set by a parent that holds the child's standard input open.
 
@@ -13,14 +14,32 @@ def child(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def follow_parent(stop: Callable[[], None] | None = None) -> None:
-    """When the parent is gone, call `stop`, or exit at once. Does nothing in a process that a person started."""
+@contextmanager
+def held() -> Iterator[int]:
+    """What to give a child as its standard input, so that it ends with us while the parent only waits for it."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(writing)
+        os.close(reading)
+
+
+def follow_parent(stop: Callable[[], None] | None = None, hear: Callable[[str], None] | None = None) -> None:
+    """When the parent is gone, call `stop`, or exit at once. Does nothing in a process that a person started.
+
+    `hear` is told each line that the parent writes meanwhile.
+    """
     if os.environ.pop(VARIABLE, None) is None:
         return
 
     def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1024):
-            pass
+        heard = b""
+        while new := os.read(sys.stdin.fileno(), 1024):
+            *lines, heard = (heard + new).split(b"\n")
+            if hear:
+                for line in lines:
+                    hear(line.decode())
         (stop or _exit)()
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

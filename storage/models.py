@@ -17,6 +17,7 @@ from storage.files import move_durably, sha256_of, sync_tree, write_durably
 from storage.runs import RunState, end, held
 from storage.tables import ServedRow, VersionRow
 
+SURE_ABOVE = 0.7  # For a version whose photos were too few to choose by.
 MANIFEST, LABELS, GOLDEN = "manifest.json", "labels.txt", "golden.npz"
 
 
@@ -36,6 +37,8 @@ class Manifest(BaseModel):
     metrics: dict[str, float]
     software: dict[str, str]
     created_at: datetime
+    sure_above: float | None = None  # Answers less likely than this are doubtful; None where nobody could tell.
+    none_class: str | None = None  # The class for photos of nothing that is asked for.
     files: dict[str, str] = {}
 
 
@@ -45,6 +48,10 @@ class Version:
     folder: Path
     manifest: Manifest
     classes: tuple[str, ...]
+
+    def sure_above(self, configured: float) -> float:
+        """How likely the best class of an answer must be; `configured` is the setting, 0 where it leaves that to us."""
+        return configured or self.manifest.sure_above or SURE_ABOVE
 
 
 @dataclass(frozen=True)

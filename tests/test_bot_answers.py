@@ -133,11 +133,20 @@ async def test_answers_all_through_swap_and_kill(settings: Settings, publish_tin
 
 def test_says_when_it_is_not_sure() -> None:
     """An answer whose best class is not likely enough says so first; class names are escaped and shown with spaces."""
-    prediction = Prediction(3, ("a&b", "white_rose"), np.array([0.45, 0.55], np.float32))
-    text = replies.answer(prediction, top_k=2, sure_above=0.6)
+    prediction = Prediction(3, ("a&b", "white_rose"), np.array([0.45, 0.55], np.float32), sure_above=0.6)
+    text = replies.answer(prediction, top_k=2)
     assert text.splitlines() == [
         "Not sure.",
         "<code>██████░░░░  55%</code> white rose",
         "<code>████░░░░░░  45%</code> a&amp;b",
         "Version 3",
     ]
+
+
+def test_says_when_a_photo_shows_nothing_that_it_knows() -> None:
+    """A class for photos of nothing that is asked for is told in words; where that is doubtful, it is a guess."""
+    shares = np.array([0.2, 0.8], np.float32)
+    prediction = Prediction(3, ("rose", "none"), shares, sure_above=0.6, none_class="none")
+    assert replies.answer(prediction, top_k=1).splitlines()[0] == "None of the things I know."
+    doubtful = Prediction(3, ("rose", "none"), shares, sure_above=0.9, none_class="none")
+    assert replies.answer(doubtful, top_k=1).splitlines()[0] == "Not sure."

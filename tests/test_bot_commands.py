@@ -80,7 +80,7 @@ async def test_train_leaves_the_counting_to_the_run(chat: Chat) -> None:
 async def test_train_names_the_ways(chat: Chat, paint: Painter) -> None:
     """/train with an unknown mode says which there are."""
     await teach(chat, paint, "rose", "tulip")
-    assert await answer(chat, "/train <i>") == "“<i>” is not a way to train. There is: head. Try /train head."
+    assert await answer(chat, "/train <i>") == "“<i>” is not a way to train. There is: head, full, scratch. Try /train head."
 
 
 async def test_train_starts_one_run(chat: Chat, paint: Painter) -> None:
@@ -149,3 +149,15 @@ async def test_gpu_in_plain_words(chat: Chat) -> None:
     text = await answer(chat, "/gpu")
     assert text.startswith("box, seen ")
     assert "No GPU." in text or "GPU 0" in text
+
+
+async def test_cancel_ends_a_waiting_run(chat: Chat, paint: Painter) -> None:
+    """/cancel ends the run that waits, and says so under /train, too; without one it says that there is none."""
+    await teach(chat, paint, "rose", "tulip")
+    assert await answer(chat, "/cancel") == "No run is under way."
+    said = await chat.person.say("/train")
+    await chat.person.reply_to(said["message_id"])
+    assert await answer(chat, "/cancel") == "Run 1 was cancelled. Cancelled by Ada."
+    await chat.person.reply_to(said["message_id"], where=lambda message: "was cancelled" in message["text"])
+    (run,) = chat.service.stores.runs.newest()
+    assert run.state is RunState.CANCELLED

@@ -1,9 +1,12 @@
 """Prints TensorFlow's version and devices in one line; a child process, so that nobody else starts TensorFlow."""
 
-import tensorflow as tf
+from storage.lifeline import follow_parent
 
 
 def main() -> None:
+    follow_parent()
+    import tensorflow as tf  # noqa: PLC0415  It takes seconds: the parent is followed by then.
+
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     if names:

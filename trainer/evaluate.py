@@ -1,21 +1,24 @@
 """Judging a version on photos it has not learnt from, through the same path the chat uses."""
 
 import asyncio
+import io
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from serving.client import ModelServer
+from storage.files import write_durably
 from storage.images import Pixels, model_input
 from storage.photos import Photo
 
 BATCH = 32
+KEPT = "evaluation.npz"  # In a version's folder: what it answered for the test photos when it was made.
 
 Probabilities = NDArray[np.float32]
 
@@ -69,8 +72,52 @@ class Evaluation:
         }
 
 
+class Answers(Protocol):
+    """What answers pixels, uint8 (n, input_size, input_size, 3), with probabilities, float32 (n, classes)."""
+
+    @property
+    def input_size(self) -> int: ...
+
+    async def predict(self, pixels: Pixels, /) -> Probabilities: ...
+
+
+def merged(parts: Sequence[Evaluation]) -> Evaluation:
+    """Evaluations of one version on different photos as one."""
+    photos = tuple(photo for part in parts for photo in part.photos)
+    truth = np.concatenate([part.truth for part in parts])
+    return Evaluation(parts[0].classes, photos, truth, np.concatenate([part.probabilities for part in parts]))
+
+
+def keep(evaluation: Evaluation, folder: Path) -> None:
+    """Write the answers into a version's folder, so that they need not be asked again."""
+    hashes = np.frombuffer(bytes.fromhex("".join(photo.sha256 for photo in evaluation.photos)), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, sha256=hashes.reshape(-1, 32), probabilities=evaluation.probabilities)
+    write_durably(folder / KEPT, buffer.getvalue())
+
+
+def kept(folder: Path, classes: Sequence[str], photos: Sequence[Photo]) -> tuple[Evaluation, list[Photo]]:
+    """What a version answered for those of the photos whose class it knows, and those it was not asked about."""
+    index = {name: number for number, name in enumerate(classes)}
+    rows = _read(folder / KEPT)
+    asked = [photo for photo in photos if photo.class_name in index and photo.sha256 in rows]
+    truth = np.array([index[photo.class_name] for photo in asked], dtype=np.int64)
+    answers = np.array([rows[photo.sha256] for photo in asked], np.float32).reshape(-1, len(classes))
+    others = [photo for photo in photos if photo.class_name in index and photo.sha256 not in rows]
+    return Evaluation(tuple(classes), tuple(asked), truth, answers), others
+
+
+def _read(path: Path) -> dict[str, Probabilities]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = [row.tobytes().hex() for row in arrays["sha256"]]
+            return dict(zip(names, arrays["probabilities"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # Of an older version, or damaged.
+        return {}
+
+
 async def evaluate(
-    server: ModelServer,
+    server: Answers,
     classes: Sequence[str],
     photos: Sequence[Photo],
     progress: Callable[[int, int], None] | None = None,

@@ -37,15 +37,12 @@ def tensorflow_view(
     command: Sequence[str] = tuple(lifeline.child("trainer.devices")), timeout: float = START_SECONDS
 ) -> str:
     """TensorFlow's version and the devices it would train on, in words. Takes seconds: it starts TensorFlow."""
+    environment = {**os.environ, lifeline.VARIABLE: "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
-        child = subprocess.run(
-            command,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        with lifeline.held() as held:
+            child = subprocess.run(
+                command, stdin=held, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            )
     except subprocess.TimeoutExpired:
         return f"TensorFlow did not start within {timeout:.0f} seconds. Restart the computer if that stays so."
     last = child.stdout.strip().rpartition("\n")[2]
