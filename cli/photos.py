@@ -19,6 +19,7 @@ from storage.importing import import_folder
 from storage.labels import shown
 from storage.reindex import reindex as follow_folders
 
+TUTORIAL = {"shards": 5, "test": 500, "seed": 0}
 THIN = 10  # A class with fewer photos is marked; its answers are still a matter of luck.
 
 records = typer.Typer(help="TFRecords of the photos.", no_args_is_help=True)
@@ -75,24 +76,42 @@ def classes(context: typer.Context) -> None:
 
 
 @records.command("build")
-def build(context: typer.Context) -> None:
-    """Write the photos as TFRecords, with labels.txt and a manifest."""
+def build(
+    context: typer.Context,
+    shards: Annotated[int | None, typer.Option(min=1, help="Tutorial's layout: files a split, 5 unless said.")] = None,
+    test: Annotated[int | None, typer.Option(min=0, help="Tutorial's layout: test photos, 500 unless said.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Tutorial's layout: how photos are drawn, 0 unless said.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Tutorial's layout: the folder, data/tutorial unless said.")] = None,
+) -> None:
+    """Write the photos as TFRecords, with labels.txt and a manifest.
+
+    Shards whose photos have not changed are kept. With any of the options, all photos are shuffled and written as in
+    the tutorial, to a folder of their own.
+    """
     state: Context = context.obj
     follow_folders(state.photos)
+    given = {"shards": shards, "test": test, "seed": seed, "out": out and out.absolute()}
+    given = {name: value for name, value in given.items() if value is not None}
+    layout = {**TUTORIAL, "out": state.settings.data.absolute() / "tutorial", **given} if given else {}
     with state.output.progress() as bar:
         bar.show("records", 0, 0)
-        document = _in_child("trainer.records")
-    if not state.output.document(document):
-        state.output.say(
-            f"{document['photos']} photos in {document['shards']} shards, {document['written']} of them written now:"
-            f" {document['dir']}"
-        )
+        document = _in_child("trainer.records", *layout.values())
+    if state.output.document(document):
+        return
+    for words in document["mended"]:
+        state.output.say(words)
+    state.output.say(
+        f"{document['photos']} photos in {document['shards']} shards, {document['written']} of them written now:"
+        f" {document['dir']}"
+    )
 
 
-def _in_child(module: str) -> dict[str, Any]:
+def _in_child(module: str, *arguments: object) -> dict[str, Any]:
     """What a module that needs TensorFlow prints; it has a process of its own, as the training run has."""
     child = subprocess.Popen(
-        lifeline.child(module),
+        lifeline.child(module, *map(str, arguments)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, lifeline.VARIABLE: "1", "TF_CPP_MIN_LOG_LEVEL": "3"},

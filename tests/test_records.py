@@ -1,13 +1,15 @@
 """TFRecords of a snapshot, as this project and as a plain TensorFlow script read them."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from pictures import photo, write
@@ -18,7 +20,7 @@ from storage.files import sha256_of
 from storage.photos import Photos
 from storage.settings import Images
 from storage.splits import Split
-from trainer import records, snapshot
+from trainer import manifest, reading, records, snapshot
 from trainer.snapshot import Snapshot
 
 # As anybody would write it who knows the format but not this project.
@@ -40,6 +42,8 @@ for split in ("train", "validation", "test"):
         found.append([split, int(example["image/class/label"]), text, example["image/filename"].numpy().decode()])
 print(json.dumps(found))
 """
+SHARDS = ["image_train_00000-of-00001.tfrecord", "image_validation_00000-of-00001.tfrecord"]
+SHARDS.append("image_test_00000-of-00001.tfrecord")
 
 
 @pytest.fixture
@@ -62,20 +66,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_records_are_built_as_designed(data: Snapshot, folder: Path) -> None:
-    """Five shards a split, labels in order, and a manifest that holds each shard's count and hash."""
+    """A small set has one shard a split, labels in order, and a manifest with each shard's count, bytes and hash."""
     calls: list[tuple[int, int]] = []
     built = records.build(data, folder, progress=lambda done, total: calls.append((done, total)))
-    assert built == records.BuiltRecords(folder / data.id, shards=15, photos=24, written=15, reused=0)
-    assert calls[-1] == (24, 24)
-    names = {f"image_{split}_{n:05d}-of-00005.tfrecord" for split in Split for n in range(5)}
-    assert {path.name for path in built.dir.iterdir()} == names | {"labels.txt", "manifest.json"}
+    assert (built.dir, built.shards, built.photos, built.written, built.reused) == (folder / data.id, 3, 24, 3, 0)
+    assert built.bytes == sum((built.dir / name).stat().st_size for name in SHARDS)
+    assert calls == [(done, 24) for done in range(1, 25)]
+    assert {path.name for path in built.dir.iterdir()} == {*SHARDS, "labels.txt", "manifest.json", "index.npy"}
     assert (built.dir / "labels.txt").read_text("utf-8") == "0:daisy\n1:rose\n2:向日葵\n"
-    manifest = json.loads((built.dir / "manifest.json").read_text("utf-8"))
-    assert (manifest["snapshot"], manifest["classes"]) == (data.id, ["daisy", "rose", "向日葵"])
-    assert {shard["file"]: shard["sha256"] for shard in manifest["shards"]} == {
-        name: sha256_of(built.dir / name) for name in names
+    said = json.loads((built.dir / "manifest.json").read_text("utf-8"))
+    assert (said["snapshot"], said["classes"]) == (data.id, ["daisy", "rose", "向日葵"])
+    assert {shard["file"]: (shard["bytes"], shard["sha256"]) for shard in said["shards"]} == {
+        name: ((built.dir / name).stat().st_size, sha256_of(built.dir / name)) for name in SHARDS
     }
-    assert sum(shard["count"] for shard in manifest["shards"]) == 24
+    assert sum(shard["count"] for shard in said["shards"]) == 24
 
 
 def test_plain_script_reads_what_the_catalogue_holds(data: Snapshot, folder: Path) -> None:
@@ -96,17 +100,38 @@ def test_our_reader_gives_the_stored_bytes(data: Snapshot, folder: Path) -> None
     found = {
         example["image/encoded"].numpy(): example["image/class/label"].numpy()
         for split in Split
-        for example in records.read(built.dir, split)
+        for example in reading.read(built.dir, split)
     }
     assert found == {known.path.read_bytes(): data.classes.index(known.class_name) for known in data.photos()}
 
 
+def test_photos_are_read_in_any_order(data: Snapshot, folder: Path) -> None:
+    """Opened records give each photo of a split by its place in the snapshot, and its label."""
+    built = records.build(data, folder, shard_bytes=3_000)
+    assert built.shards > 5
+    with reading.opened(built.dir) as whole:
+        for split in Split:
+            wanted, samples = data.of(split), reading.RecordSamples(whole, split)
+            assert samples.labels.tolist() == wanted.labels.tolist()
+            for place in reversed(range(len(samples))):
+                assert samples.jpeg(place) == wanted.photo(place).path.read_bytes()
+
+
+def test_split_without_photos_has_an_empty_shard(photos: Photos, folder: Path) -> None:
+    """Who searches for a split's files finds one, even where a few photos make no such split yet."""
+    for number in range(4):
+        photos.add(photo(number), "ab"[number % 2], "ann")
+    data = snapshot.take(photos)
+    built = records.build(data, folder)
+    assert len(data.of(Split.TEST)) == 0
+    assert [len(list(reading.read(built.dir, split))) for split in Split] == [len(data.of(split)) for split in Split]
+
+
 def test_whole_records_are_used_again(data: Snapshot, folder: Path) -> None:
-    """The same snapshot is written once; another one, or other shards, beside or instead of it."""
+    """The same snapshot is written once, another one beside it."""
     first = records.build(data, folder)
     again = records.build(data, folder)
-    assert (again.written, again.reused, again.dir) == (0, 15, first.dir)
-    assert (records.build(data, folder, shards=2).written, len(list(first.dir.glob("*.tfrecord")))) == (6, 6)
+    assert (again.written, again.reused, again.bytes, again.dir) == (0, 3, 0, first.dir)
     smaller = data.without({data.photo(0).sha256})
     assert records.build(smaller, folder).dir != first.dir
     assert visible(folder) == sorted([data.id, smaller.id])
@@ -115,7 +140,7 @@ def test_whole_records_are_used_again(data: Snapshot, folder: Path) -> None:
 def test_records_are_the_same_each_time(data: Snapshot, folder: Path, tmp_path: Path) -> None:
     """The same photos give the same bytes."""
     first, second = records.build(data, folder), records.build(data, tmp_path / "other")
-    assert records.verify(first.dir) == records.verify(second.dir)
+    assert manifest.load(first.dir).manifest == manifest.load(second.dir).manifest
 
 
 def visible(folder: Path) -> list[str]:
@@ -125,32 +150,78 @@ def visible(folder: Path) -> list[str]:
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    write_over(path, content)
 
 
 def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+    write_over(path, path.read_bytes()[:-1])
+
+
+def write_over(path: Path, content: bytes | bytearray) -> None:
+    path.unlink()  # The file may have other names.
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("harm", [flip, cut, Path.unlink])
-@pytest.mark.parametrize("name", ["image_train_00002-of-00005.tfrecord", "manifest.json", "labels.txt"])
-def test_damage_is_refused_by_name_and_mended(data: Snapshot, folder: Path, harm: object, name: str) -> None:
-    """One flipped bit, one byte less or a missing file: reading is refused, and building writes it anew."""
+@pytest.mark.parametrize("name", [SHARDS[0], "manifest.json", "labels.txt", "index.npy"])
+def test_damage_is_refused_by_name_mended_and_told(
+    data: Snapshot, folder: Path, harm: Callable[[Path], None], name: str
+) -> None:
+    """One flipped bit, one byte less or a missing file: reading is refused, and building makes it what it was."""
     built = records.build(data, folder)
-    assert callable(harm)
+    whole = manifest.load(built.dir).manifest
     harm(built.dir / name)
-    with pytest.raises(RecordsError, match=name if name.endswith("tfrecord") else data.id):
-        records.read(built.dir, Split.TRAIN)
-    assert records.build(data, folder).written == 15
-    records.verify(built.dir)
+    with pytest.raises(RecordsError, match=data.id if name == "manifest.json" else name):
+        reading.read(built.dir, Split.TRAIN)
+    with pytest.raises(RecordsError, match="Build the records again"), reading.opened(built.dir):
+        pass
+    mended = records.build(data, folder, check=True)
+    assert len(mended.mended) == 1
+    assert name in mended.mended[0] or built.dir.name in mended.mended[0]
+    assert mended.written == {SHARDS[0]: 1, "labels.txt": 0}.get(name, 3)
+    assert manifest.verify(built.dir).manifest == whole
+
+
+def test_a_hundred_flips_and_cuts_are_refused_and_mended(data: Snapshot, folder: Path) -> None:
+    """Wherever a bit is flipped or the end cut off, the shard is named, and only that shard is written anew."""
+    random = np.random.default_rng(0)
+    built = records.build(data, folder, shard_bytes=5_000)
+    whole = manifest.verify(built.dir).manifest
+    for number in range(100):
+        shard = whole.shards[random.integers(len(whole.shards))]
+        content = bytearray((built.dir / shard.file).read_bytes())
+        at = int(random.integers(shard.bytes))
+        content[at] ^= 1 << random.integers(8)
+        write_over(built.dir / shard.file, content if number % 2 else content[:at])
+        with pytest.raises(RecordsError, match=shard.file):
+            manifest.verify(built.dir)
+        mended = records.build(data, folder, check=True, shard_bytes=5_000)
+        assert (mended.written, mended.reused) == (1, len(whole.shards) - 1)
+        assert shard.file in mended.mended[0]
+        assert manifest.verify(built.dir).manifest == whole
+
+
+def test_damage_is_not_taken_over_into_the_next_records(photos: Photos, data: Snapshot, folder: Path) -> None:
+    """What the older records are damaged in is written from the photos, and what nobody looked for is found later."""
+    built = records.build(data, folder)
+    flip(built.dir / SHARDS[0])
+    photos.add(photo(100), "rose", "ann")
+    grown = snapshot.take(photos)
+    unseen = records.build(grown, folder)  # It compares sizes only, so it links what is damaged.
+    with pytest.raises(RecordsError, match="is missing or damaged"):
+        manifest.verify(unseen.dir)
+    assert len(records.build(grown, folder, check=True).mended) == 1
+    manifest.verify(unseen.dir)
 
 
 def test_shard_that_does_not_belong_is_refused(data: Snapshot, folder: Path) -> None:
-    """A plain reader would read it too, so it may not lie there."""
+    """A plain reader would read it too, so it may not lie there, and building takes it away."""
     built = records.build(data, folder)
-    shutil.copy(next(built.dir.glob("*.tfrecord")), built.dir / "image_train_00009-of-00005.tfrecord")
+    shutil.copy(built.dir / SHARDS[0], built.dir / "image_train_00009-of-00001.tfrecord")
     with pytest.raises(RecordsError, match="image_train_00009"):
-        records.verify(built.dir)
+        manifest.verify(built.dir)
+    assert records.build(data, folder).written == 0
+    manifest.verify(built.dir)
 
 
 def test_missing_photo_is_named(data: Snapshot, folder: Path) -> None:
@@ -173,7 +244,7 @@ def test_photo_moved_since_the_snapshot_is_found(photos: Photos, data: Snapshot,
 def test_what_a_killed_build_left_is_removed(data: Snapshot, folder: Path) -> None:
     """The next build takes the half-written copy of the photos away, also where its own records are whole."""
     records.build(data, folder)
-    left = write(folder / ".new-killed" / "image_train_00000-of-00005.tfrecord", b"half").parent
+    left = write(folder / ".new-killed" / SHARDS[0], b"half").parent
     records.build(data, folder)
     assert not left.exists()
 
@@ -183,7 +254,7 @@ def test_damaged_manifest_is_told_in_plain_words(data: Snapshot, folder: Path) -
     built = records.build(data, folder)
     (built.dir / "manifest.json").write_text("{")
     with pytest.raises(RecordsError, match=r"incomplete: manifest\.json cannot be read\. Build"):
-        records.verify(built.dir)
+        manifest.verify(built.dir)
 
 
 def test_edited_photo_is_named(data: Snapshot, folder: Path) -> None:
@@ -193,14 +264,40 @@ def test_edited_photo_is_named(data: Snapshot, folder: Path) -> None:
         records.build(data, folder)
 
 
+def test_disk_that_takes_no_more_is_an_error_of_the_disk(data: Snapshot, folder: Path) -> None:
+    """What TensorFlow could not write is told as Python tells it, and nothing is left behind."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="tfrecord"):
+            records.build(data, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_records_that_are_read_are_not_removed(data: Snapshot, folder: Path) -> None:
+    """Others' records go, but for those that somebody has open; these go once they are closed."""
+    first = records.build(data, folder)
+    second = records.build(data.without({data.photo(0).sha256}), folder)
+    with reading.opened(first.dir) as whole:
+        records.remove_others(folder, second.dir.name)
+        assert reading.RecordSamples(whole, Split.TRAIN).jpeg(0)
+        assert visible(folder) == sorted([first.dir.name, second.dir.name])
+    records.remove_others(folder, second.dir.name)
+    assert visible(folder) == [second.dir.name]
+
+
 def test_classes_are_mixed_over_the_shards(photos: Photos, folder: Path) -> None:
     """A shard holds some of every class, so reading them one after another still mixes."""
     for number in range(90):
         photos.add(photo(number), "ab"[number % 2], "ann")
-    built = records.build(snapshot.take(photos), folder, shards=2)
-    for path in built.dir.glob("image_train_*"):
+    built = records.build(snapshot.take(photos), folder, shard_bytes=60_000)
+    shards = list(built.dir.glob("image_train_*"))
+    assert len(shards) > 1
+    for path in shards:
         found = Counter(
-            tf.io.parse_single_example(record, records.FEATURES)["image/class/text"].numpy()
+            tf.io.parse_single_example(record, reading.FEATURES)["image/class/text"].numpy()
             for record in tf.data.TFRecordDataset([str(path)])
         )
         assert min(found.values()) > 5
