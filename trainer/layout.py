@@ -1,9 +1,9 @@
 """Which shard holds which photo, so that a change costs no more than it must.
 
 Photos that come together are one lot, which is cut into shards. As soon as there are four lots of about a size, they
-become one, as in a log-structured merge tree (O'Neil and others, 1996) with tiers. A size is a power of four, and what is
-merged grows to the next one, so that of N photos, those that came with n at a time are written at most
-1 + log4(N / n) times in all.
+become one, as in a log-structured merge tree (O'Neil and others, 1996) with tiers. A size is a power of four, and what
+is merged grows to the next one at least. So where N photos came n at a time, each is written fewer than 2 + log4(N / n)
+times in all.
 """
 
 from collections import defaultdict
