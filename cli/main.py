@@ -45,7 +45,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(services.run, services.bot, services.trainer, services.sandbox, services.demo),
     *(photos.reindex, photos.classes),
     *(versions.models, versions.promote, versions.rollback),
-    *(training.runs, training.status, training.gpu),
+    *(training.runs, training.cancel, training.status, training.gpu),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -22,17 +23,43 @@ from trainer.worker import Worker
 
 def train(
     context: typer.Context,
-    mode: Annotated[Mode | None, typer.Option(help="What to train: the last layer.")] = None,
+    mode: Annotated[
+        Mode | None, typer.Option(help="What to train: the last layer, the whole network, or a network from nothing.")
+    ] = None,
     backbone: Annotated[BackboneName | None, typer.Option(help="The pretrained network.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**31 - 1, help="The same photos and seed give the same model.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Serve the result even if it is worse.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps at most, for a whole network.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How often each photo is seen at most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=1024, help="Photos a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=10, help="The highest rate of learning.")] = None,
+    init_version: Annotated[
+        int | None, typer.Option(min=1, help="Start from this version's network; for the whole network.")
+    ] = None,
+    train_dir: Annotated[Path | None, typer.Option(help="Where checkpoints are kept, and taken up again.")] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(min=0.01, max=10_080, metavar="MIN", help="Minutes to make do with.")
+    ] = None,
 ) -> None:
     """Train now, in the foreground, and serve the result if it is not worse."""
     state: Context = context.obj
-    options = RunOptions.from_settings(state.settings.training, mode=mode, backbone=backbone, seed=seed, force=force)
-    queued, _ = state.runs.enqueue(options, f"command line ({os.environ.get('USER', 'unknown')})", join=False)
+    options = RunOptions.from_settings(
+        state.settings.training,
+        mode=mode,
+        backbone=backbone,
+        seed=seed,
+        force=force,
+        steps=steps,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        init_version=init_version,
+        train_dir=str(train_dir.absolute()) if train_dir else None,
+        time_budget=time_budget,
+    )
+    queued, _ = state.runs.enqueue(options, _person(), join=False)
     run = _work(state, queued)
     if run.state != RunState.SUCCEEDED:
         raise RunError(run.message or f"Run {run.id} was {run.state}.")
@@ -44,6 +71,20 @@ def train(
             f" {percent(metrics.get('test_accuracy'))} of {metrics['test_photos']:.0f} test photos are right"
             f" ({percent(metrics.get('top5_accuracy'))} among the best five).\n{run.message}"
         )
+
+
+def cancel(
+    context: typer.Context,
+    number: Annotated[int | None, typer.Argument(metavar="[RUN]", min=1, help="A run, else the one under way.")] = None,
+) -> None:
+    """End a training run that waits or is under way; within seconds it has ended."""
+    state: Context = context.obj
+    active = state.runs.active()
+    if number is None and active is None:
+        raise RunError("No run is under way, so there is nothing to cancel.")
+    run = state.runs.cancel(number or active.id, _person())  # type: ignore[union-attr]
+    if not state.output.document(describe(run)):
+        state.output.say(run.message if run.final and run.message else f"Run {run.id} is being ended.")
 
 
 def runs(context: typer.Context) -> None:
@@ -128,6 +169,10 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
+def _person() -> str:
+    return f"command line ({os.environ.get('USER', 'unknown')})"
+
+
 def _work(state: Context, queued: Run) -> Run:
     """Work the queue until `queued` has ended, or follow it where a trainer took it."""
     stop = threading.Event()
@@ -153,7 +198,7 @@ def _work(state: Context, queued: Run) -> Run:
             signal.signal(number, handler)
     if run.state == RunState.RUNNING:
         raise RunError(f"Run {run.id} goes on in the trainer; `retrainbot runs` says how it ends.")
-    return run if run.final else state.runs.cancel(run.id, "Stopped at the keyboard.")
+    return run if run.final else state.runs.cancel(run.id, "the keyboard")
 
 
 def _show(bar: Bar, run: Run) -> None:

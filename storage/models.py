@@ -151,6 +151,11 @@ class Models:
         with self._database.read() as session:
             return list(session.scalars(select(VersionRow.number).order_by(VersionRow.number)))
 
+    def next_number(self) -> int:
+        """The number of the next version that is published."""
+        with self._database.read() as session:
+            return self._next_number(session)
+
     def served(self) -> Served | None:
         """The served pointer, or None before the first version."""
         with self._database.read() as session:

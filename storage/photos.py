@@ -27,7 +27,7 @@ from storage.places import Moves, Places
 from storage.receipts import Labelled, Outcome, Receipt
 from storage.settings import Images
 from storage.splits import Split
-from storage.tables import ClassRow, PhotoRow, SourceRow
+from storage.tables import ChangeRow, ClassRow, PhotoRow, SourceRow
 
 GONE = "The photo is no longer stored; send it again."
 
@@ -223,6 +223,11 @@ class Photos:
         with self.database.read() as session:
             found = session.execute(query.order_by(PhotoRow.sha256).execution_options(yield_per=part))
             yield from found.partitions()
+
+    def last_change(self) -> int:
+        """A number that rises with every change of a label."""
+        with self.database.read() as session:
+            return session.scalar(select(func.max(ChangeRow.id))) or 0
 
     def names_by_id(self) -> dict[int, str]:
         """The name of every class, those that hold nothing too."""

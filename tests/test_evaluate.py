@@ -14,17 +14,19 @@ from storage import labels
 from storage.database import Database
 from storage.errors import ModelError, RunError
 from storage.history import History
-from storage.models import GOLDEN, LABELS, Models
+from storage.models import GOLDEN, LABELS
 from storage.photos import Photos
 from storage.runs import RunOptions, Runs
 from storage.settings import Settings, Training
 from storage.splits import Split
 from trainer import snapshot
+from trainer.evaluate import KEPT, kept
+from trainer.fitting import Box
+from trainer.pipeline import Pipeline
 from trainer.progress import Progress
-from trainer.run import Box, Pipeline
 from trainer.snapshot import Snapshot
 
-CLASSES = ("a", "b", "c")  # One for each of the COLOURS; sorted as a snapshot sorts them.
+CLASSES = ("a", "b", "c")  # One for each of the COLOURS.
 Start = Callable[[], Pipeline]
 
 
@@ -44,25 +46,18 @@ def data(photos: Photos) -> Snapshot:
 
 
 @pytest.fixture
-def candidate(settings: Settings, tiny_graph: Path) -> Path:
-    """A folder as a run has it before the golden inputs are written."""
-    folder = settings.models_dir / ".new-candidate"
-    shutil.copytree(tiny_graph, folder, ignore=shutil.ignore_patterns(GOLDEN))
-    (folder / LABELS).write_text(labels.write_lines(CLASSES), "utf-8")
-    return folder
-
-
-@pytest.fixture
-def start(settings: Settings, photos: Photos) -> Start:
-    """Claim a run, for its steps."""
+def start(settings: Settings, photos: Photos, tiny_graph: Path) -> Start:
+    """Claim a run, for its steps, and put a candidate where it has one before the golden inputs are written."""
 
     def start() -> Pipeline:
         runs = Runs(photos.database)
         runs.enqueue(RunOptions.from_settings(Training()), "ann")
         run = runs.claim("box", timedelta(minutes=5))
         assert run
-        box = Box(settings, photos, Models(photos.database, settings.models_dir))
-        return Pipeline(box, run, Progress(runs, run))
+        pipeline = Pipeline(Box(settings, photos.database), run, Progress(runs, run))
+        shutil.copytree(tiny_graph, pipeline.folder, ignore=shutil.ignore_patterns(GOLDEN))
+        (pipeline.folder / LABELS).write_text(labels.write_lines(CLASSES), "utf-8")
+        return pipeline
 
     return start
 
@@ -76,29 +71,46 @@ def broken_golden(graph: Path, folder: Path) -> Path:
     return folder
 
 
-async def test_photos_moved_since_the_snapshot_are_judged(
-    start: Start, photos: Photos, data: Snapshot, candidate: Path
-) -> None:
+async def test_photos_moved_since_the_snapshot_are_judged(start: Start, photos: Photos, data: Snapshot) -> None:
     """A photo that was relabelled or taken out by undo counts with the snapshot's label; a deleted one does not."""
     relabelled, undone, deleted = data.of(Split.TEST).photos()
     photos.add(relabelled.path.read_bytes(), "d", "bob")
     photos.add(undone.path.read_bytes(), "d", "bob")
     assert History(photos).undo_last("bob").back == {undone.class_name: 1}
     deleted.path.unlink()
-    judged, served = await start().evaluate(candidate, data)
+    pipeline = start()
+    judged, served = await pipeline.evaluate(data)
     assert judged.photos == (relabelled, undone)
     assert judged.accuracy == 1
     assert served == "it is the first version"
-    with np.load(candidate / GOLDEN) as golden:
+    with np.load(pipeline.folder / GOLDEN) as golden:
         assert len(golden["pixels"]) == len(golden["probabilities"]) == 4
 
 
-async def test_vanished_test_photos_do_not_open_the_gate(start: Start, data: Snapshot, candidate: Path) -> None:
+async def test_what_a_version_answered_once_is_not_asked_again(
+    start: Start, photos: Photos, data: Snapshot, publish_tiny: PublishTiny, settings: Settings
+) -> None:
+    """The answers for the test photos are kept with the version; only a photo that came later is put to it."""
+    pipeline = start()
+    candidate, _ = await pipeline.evaluate(data)
+    number = publish_tiny(CLASSES)
+    folder = settings.models_dir / str(number)
+    shutil.copy(pipeline.folder / KEPT, folder)
+    known, others = kept(folder, CLASSES, candidate.photos[1:])
+    assert others == []
+    np.testing.assert_array_equal(known.probabilities, candidate.probabilities[1:])
+    new = replace(candidate.photos[0], sha256="0" * 64)
+    assert kept(folder, CLASSES, [new, *candidate.photos])[1] == [new]
+    (folder / KEPT).write_bytes(b"damaged")
+    assert kept(folder, CLASSES, candidate.photos)[1] == list(candidate.photos)
+
+
+async def test_vanished_test_photos_do_not_open_the_gate(start: Start, data: Snapshot) -> None:
     """A run whose test photos were all taken away fails in words; having none from the start is another thing."""
     for photo in data.of(Split.TEST).photos():
         photo.path.unlink()
     with pytest.raises(RunError, match="taken away"):
-        await start().evaluate(candidate, data)
+        await start().evaluate(data)
 
 
 async def test_damaged_served_version_is_the_reason(

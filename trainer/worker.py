@@ -1,9 +1,14 @@
-"""Claims runs and works each in a child process of its own, whose exit gives the GPU's memory back."""
+"""Claims runs and works each in a child process of its own, whose exit gives the GPU's memory back.
+
+Such a child takes seconds to start, so one may be started ahead of time: until it is told which run to work, it looks
+at new photos. See trainer/run.py for its side.
+"""
 
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,13 +19,21 @@ from storage.errors import LeaseLostError
 from storage.runs import Run, Runs, RunState
 
 STOP_SECONDS = 10.0  # A child that was asked to stop gets so long before it is killed.
+LOOK_SECONDS = 0.25  # How often the child, and whether its run was cancelled, is looked at.
+RESTART_SECONDS = 30.0  # Between two starts of a child that stands by; one that cannot start would go on for ever.
 DEFAULTS = {
     # NumPy's threads wait by spinning: with one on every core, a training beside a busy bot takes six times as long.
     "OPENBLAS_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
     "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's warnings and errors only.
 }
 
+Child = subprocess.Popen[bytes]
+
 log = structlog.get_logger()
+
+
+class CancelledError(Exception):
+    """Somebody wants the run to end."""
 
 
 class Worker:
@@ -31,38 +44,69 @@ class Worker:
         self._runs = runs
         self._name = name
         self._lease = timedelta(seconds=lease_seconds)
+        self._standby: Child | None = None
+        self._started = float("-inf")
 
     def claim(self) -> Run | None:
         return self._runs.claim(self._name, self._lease)
 
+    def stand_by(self) -> None:
+        """See to it that a child waits for the next run."""
+        if self._standby is not None and self._standby.poll() is not None:
+            end(self._standby)
+            self._standby = None
+        if self._standby is None and time.monotonic() - self._started >= RESTART_SECONDS:
+            self._standby, self._started = _start(), time.monotonic()
+
+    def close(self) -> None:
+        """End the child that stands by."""
+        if self._standby is not None:
+            end(self._standby)
+            self._standby = None
+
     def work(self, run: Run, watch: Callable[[Run], None] | None = None) -> Run:
         """Work a claimed run to its end. `watch` sees it a few times a second."""
         log.info("run started", run=run.id, mode=run.options.mode, backbone=run.options.backbone)
-        child = subprocess.Popen(
-            lifeline.child("trainer.run", str(run.id), str(run.token)),
-            stdin=subprocess.PIPE,  # Its lifeline: held open, never written to.
-            env={**DEFAULTS, **os.environ, lifeline.VARIABLE: "1"},
-            start_new_session=True,  # Ctrl-C is ours to pass on.
-        )
+        child = self._ordered(run)
         try:
             self._accompany(child, run, watch)
         except LeaseLostError as error:
             if not self._runs.get(run.id).final:  # Else the child finished it between two heartbeats.
                 log.warning("run lost", run=run.id, reason=str(error))
+        except CancelledError:
+            log.info("run cancelled", run=run.id)
         finally:
             end(child)
         return self._settle(run, child.returncode)
 
-    def _accompany(self, child: "subprocess.Popen[bytes]", run: Run, watch: Callable[[Run], None] | None) -> None:
+    def _ordered(self, run: Run) -> Child:
+        """A child that was told to work the run: the one that stands by, unless it has just ended."""
+        order = f"{run.id} {run.token}\n".encode()
+        waiting, self._standby, self._started = self._standby, None, float("-inf")
+        if waiting is not None:
+            try:
+                _tell(waiting, order)
+            except BrokenPipeError:
+                end(waiting)
+            else:
+                return waiting
+        child = _start()
+        _tell(child, order)
+        return child
+
+    def _accompany(self, child: Child, run: Run, watch: Callable[[Run], None] | None) -> None:
         beat = self._lease.total_seconds() / 4
         waited = 0.0
         while not self.stop.is_set():
             try:
-                child.wait(min(beat, 0.25))
+                child.wait(min(beat, LOOK_SECONDS))
             except subprocess.TimeoutExpired:
-                waited += min(beat, 0.25)
+                waited += min(beat, LOOK_SECONDS)
+                seen = self._runs.get(run.id)
+                if seen.cancelled_by and seen.token == run.token:
+                    raise CancelledError from None
                 if watch:
-                    watch(self._runs.get(run.id))
+                    watch(seen)
                 if waited >= beat:
                     self._runs.heartbeat(run.id, run.token, self._lease)
                     waited = 0.0
@@ -73,7 +117,9 @@ class Worker:
         """The run's last state, given one where the child left none."""
         latest = self._runs.get(run.id)
         if latest.state == RunState.RUNNING and latest.token == run.token:
-            if self.stop.is_set():
+            if latest.cancelled_by:
+                self._runs.finish(run.id, run.token, RunState.CANCELLED, f"Cancelled by {latest.cancelled_by}.")
+            elif self.stop.is_set():
                 self._runs.release(run.id, run.token)
             else:
                 self._runs.finish(run.id, run.token, RunState.FAILED, _sudden_end(code))
@@ -82,7 +128,7 @@ class Worker:
         return latest
 
 
-def end(child: "subprocess.Popen[bytes]") -> None:
+def end(child: Child) -> None:
     """Make sure that a child is gone: ask, wait, kill."""
     if child.poll() is None:
         child.terminate()
@@ -93,6 +139,21 @@ def end(child: "subprocess.Popen[bytes]") -> None:
             child.wait()
     if child.stdin:
         child.stdin.close()
+
+
+def _start() -> Child:
+    return subprocess.Popen(
+        lifeline.child("trainer.run"),
+        stdin=subprocess.PIPE,  # Its lifeline, by which it is also told what to work.
+        bufsize=0,
+        env={**DEFAULTS, **os.environ, lifeline.VARIABLE: "1"},
+        start_new_session=True,  # Ctrl-C is ours to pass on.
+    )
+
+
+def _tell(child: Child, order: bytes) -> None:
+    assert child.stdin is not None  # noqa: S101  It was asked for where the child was started.
+    child.stdin.write(order)
 
 
 def _sudden_end(code: int) -> str:

@@ -1,0 +1,233 @@
+"""Whatever happens during a run: it ends in words, nothing is lost, and the next run works; see docs/training.md."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import until
+
+from demo import samples
+from storage import lifeline
+from storage.database import Database
+from storage.models import Models
+from storage.photos import Photos
+from storage.runs import Run, RunOptions, Runs, RunState
+from storage.settings import Settings, Training
+from trainer.worker import Worker
+
+CLASSES = samples.CLASSES[:3]
+STEPS = ("records", "backbone", "features", "head", "export", "evaluate", "report", "publish")
+LEASE = 20.0
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A data folder with photos of three classes, and what works on it."""
+
+    settings: Settings
+    database: Database
+
+    @property
+    def runs(self) -> Runs:
+        return Runs(self.database)
+
+    @property
+    def photos(self) -> Photos:
+        settings = self.settings
+        return Photos(self.database, settings.photos_dir, settings.unlabelled_dir, settings.images)
+
+    @property
+    def models(self) -> Models:
+        return Models(self.database, self.settings.models_dir)
+
+    def enqueue(self, **options: object) -> int:
+        return self.runs.enqueue(RunOptions.from_settings(self.settings.training, **options), "ann", join=False)[0].id
+
+    def work(self, watch: Callable[[Run], None] | None = None, stop: threading.Event | None = None) -> Run:
+        """Claim the next run and work it, in a process of its own, to its end."""
+        worker = Worker(self.runs, "box", LEASE, stop or threading.Event())
+        run = worker.claim()
+        assert run
+        return worker.work(run, watch)
+
+    def leftovers(self) -> list[Path]:
+        """Unfinished files and folders anywhere."""
+        return list(self.settings.data.rglob(".new-*"))
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder in which nothing was trained yet."""
+    data = tmp_path_factory.mktemp("stock") / "data"
+    settings = Settings(data=data)
+    database = Database(settings.database_file)
+    photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
+    for place, name in enumerate(CLASSES):
+        for number in range(6):
+            photos.add(samples.photo(name, 100 * place + number), name, "ann")
+    database.close()
+    return data
+
+
+@pytest.fixture
+def shop(stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    data = tmp_path / "data"
+    shutil.copytree(stocked, data)
+    monkeypatch.setenv("RETRAINBOT_DATA", str(data))  # For the children.
+    database = Database(data / "retrainbot.db")
+    yield Shop(Settings(data=data, training=Training(backbone="efficientnet_lite0")), database)
+    database.close()
+
+
+def children(words: str = "trainer.run") -> list[int]:
+    """The process ids of this process's children with these words in their command line."""
+    pids = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    return [pid for pid in pids if words.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def a_trainer(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(lifeline.child("cli.main", "trainer"), env=environment, stdin=subprocess.PIPE)
+
+
+async def at(shop: Shop, run: int, step: str) -> sqlite3.Connection:
+    """Wait until a run is at a step, and keep it there: it cannot go on until the connection is closed."""
+    holder = sqlite3.connect(shop.settings.database_file, isolation_level=None, check_same_thread=False)
+    await until(lambda: shop.runs.get(run).step == step or shop.runs.get(run).final)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
+
+
+async def test_kill_at_every_step_loses_nothing(shop: Shop) -> None:
+    """The training process is killed (-9) in each of its steps: told in words, and the run after all that works."""
+    killed = []
+    with ThreadPoolExecutor(1) as pool:
+        for step in STEPS:
+            run = shop.enqueue()
+            working = pool.submit(shop.work)
+            holder = await at(shop, run, step)
+            killed.append(shop.runs.get(run).step)
+            os.kill(children()[0], signal.SIGKILL)
+            holder.close()
+            ended = working.result()
+            assert (ended.state, "killed" in (ended.message or "")) == (RunState.FAILED, True), step
+    assert killed == list(STEPS)
+    shop.enqueue()
+    assert shop.work().state is RunState.SUCCEEDED
+    served = shop.models.served()
+    assert served
+    assert shop.models.numbers() == [served.version]
+    shop.models.verified(served.version)
+    assert shop.leftovers() == []
+    assert len(list(shop.photos.all())) == 18
+
+
+@pytest.mark.parametrize("step", ["features", "publish"])
+async def test_cancelled_run_ends_at_once_and_leaves_no_process(shop: Shop, step: str) -> None:
+    """A run is cancelled in the midst of its work; what was served stays, and its process is gone."""
+    run = shop.enqueue()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(shop.work)
+        holder = await at(shop, run, step)
+        holder.close()
+        shop.runs.cancel(run, "bob")
+        ended = working.result()
+    assert children() == []
+    if ended.state is not RunState.SUCCEEDED:  # Too late is too late: publishing takes an instant.
+        assert (ended.state, ended.message) == (RunState.CANCELLED, "Cancelled by bob.")
+        assert shop.models.served() is None
+
+
+async def test_sigterm_gives_the_run_back(shop: Shop) -> None:
+    """A trainer that is told to stop in the middle of a run leaves it in the queue, and the next one finishes it."""
+    run = shop.enqueue()
+    environment = {**os.environ, "RETRAINBOT_SCHEDULE__CRON": "", lifeline.VARIABLE: "1"}
+    with a_trainer(environment) as trainer:
+        await until(lambda: shop.runs.get(run).step == "features")
+        trainer.terminate()
+        assert trainer.wait(30) == 0
+    waiting = shop.runs.get(run)
+    assert (waiting.state, waiting.step) == (RunState.QUEUED, None)
+    assert shop.work().state is RunState.SUCCEEDED
+
+
+def test_photos_and_classes_that_go_away_during_a_run(shop: Shop) -> None:
+    """A photo that cannot be read and a class that is deleted by hand after the snapshot do not end the run."""
+    damaged, *_ = shop.photos.all()
+
+    def watch(run: Run) -> None:
+        if run.step == "backbone":
+            shutil.rmtree(shop.settings.photos_dir / CLASSES[2].replace(" ", "_"), ignore_errors=True)
+            damaged.path.write_bytes(b"not a photo any more")
+
+    shop.enqueue()
+    ended = shop.work(watch)
+    assert ended.final
+    assert ended.state is RunState.SUCCEEDED or "Traceback" not in (ended.message or "")
+
+
+def test_two_trainers_share_one_queue(shop: Shop) -> None:
+    """Two trainers at work on one queue: each run is worked once, and never two at a time."""
+    first, second = shop.enqueue(), shop.enqueue(force=True)
+    environment = {**os.environ, "RETRAINBOT_SCHEDULE__CRON": "", lifeline.VARIABLE: "1"}
+    trainers = [a_trainer(environment) for _ in "12"]
+    overlapping = False
+    try:
+        while not (shop.runs.get(first).final and shop.runs.get(second).final):
+            running = [run for run in shop.runs.newest() if run.state is RunState.RUNNING]
+            overlapping = overlapping or len(running) > 1
+    finally:
+        for trainer in trainers:
+            trainer.terminate()
+            trainer.communicate()
+    runs = [shop.runs.get(first), shop.runs.get(second)]
+    assert [run.state for run in runs] == [RunState.SUCCEEDED] * 2
+    assert [run.token for run in runs] == [1, 1]
+    assert not overlapping
+    assert shop.models.numbers() == [1, 2]
+
+
+FULL_DISK = """
+mount -t tmpfs -o size={size}k tmpfs {mount} && cp -r {stock} {mount}/data && exec {python} -c '{script}'
+"""
+TRAIN_THERE = """
+import threading
+from storage.database import Database
+from storage.runs import RunOptions, Runs
+from storage.settings import read_settings
+from trainer.worker import Worker
+settings = read_settings()
+database = Database(settings.database_file)
+runs = Runs(database)
+runs.enqueue(RunOptions.from_settings(settings.training), "ann")
+worker = Worker(runs, "box", 20.0, threading.Event())
+run = worker.claim()
+ended = worker.work(run)
+left = [str(path) for path in settings.data.rglob(".new-*")]
+print(ended.state.value, ended.step, len(list((settings.data / "models").glob("[0-9]*"))), ended.message, sep="|")
+"""
+
+
+@pytest.mark.parametrize("room", [200, 3000, 9000])
+def test_full_disk_ends_a_run_in_words(stocked: Path, tmp_path: Path, room: int) -> None:
+    """A disk with room for next to nothing, for the records, or for half a version: a plain message and no version."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    size = sum(path.stat().st_blocks // 2 for path in stocked.rglob("*")) + room
+    script = FULL_DISK.format(size=size, mount=mount, stock=stocked, python=sys.executable, script=TRAIN_THERE)
+    environment = {**os.environ, "RETRAINBOT_DATA": str(mount / "data")}
+    environment |= {"RETRAINBOT_TRAINING__BACKBONE": "efficientnet_lite0"}
+    command = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--user", "--map-root-user"]), "sh", "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    state, step, versions, message = done.stdout.strip().rpartition("\n")[2].split("|")
+    assert (state, versions) == ("failed", "0"), step
+    assert "room" in message or "full" in message

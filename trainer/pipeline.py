@@ -1,0 +1,265 @@
+"""The steps of a run, from the catalogue to a published version."""
+
+import asyncio
+import platform
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import keras
+import numpy as np
+import structlog
+import tensorflow as tf
+
+from serving.graph import Graph, Probabilities
+from storage import labels
+from storage.database import Database, now
+from storage.errors import LeaseLostError, ModelError, RetrainbotError, RunError
+from storage.files import TEMPORARY, remove_unfinished, write_durably
+from storage.images import Pixels, model_input
+from storage.models import GOLDEN, LABELS, Ending, Manifest
+from storage.photos import Photo
+from storage.runs import Run, Runs, RunState
+from storage.settings import Settings
+from storage.splits import Split
+from trainer import snapshot
+from trainer.evaluate import Evaluation, evaluate, keep, kept, merged
+from trainer.export import export
+from trainer.facts import Facts
+from trainer.faults import in_plain_words
+from trainer.fitting import Box, Fitted, Fitting
+from trainer.gate import Verdict, judge
+from trainer.progress import Progress
+from trainer.snapshot import Changes, Snapshot
+from trainer.weights import FILE, write_weights
+
+GOLDEN_PHOTOS = 4
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A version's graph, asked on threads of this process."""
+
+    graph: Graph
+
+    @property
+    def input_size(self) -> int:
+        return self.graph.input_size
+
+    async def predict(self, pixels: Pixels, /) -> Probabilities:
+        return await asyncio.to_thread(self.graph.predict, pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The candidate and what is served on the same test photos; instead of the second, why there is nothing."""
+
+    candidate: Evaluation
+    served: Evaluation | str
+    verdict: Verdict
+
+
+class Pipeline:
+    def __init__(self, box: Box, run: Run, progress: Progress) -> None:
+        self.box = box
+        self.run = run
+        self.progress = progress
+        self.folder = box.models.folder / f"{TEMPORARY}run-{run.id}-{run.token}"
+
+    def work(self) -> None:
+        """Do the run, to its end. Raises a RetrainbotError where it cannot be done; then nothing has been published."""
+        remove_unfinished(self.box.models.folder)  # Left by an attempt that lost its lease; we hold it now.
+        try:
+            data, fitted = Fitting(self.box, self.run, self.progress).fit()
+            self.export(data, fitted)
+            judged = asyncio.run(self.judge(data))
+            self.report(data, fitted, judged)
+            self.publish(data, fitted, judged)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)  # Where the disk is full, the end of the run needs the room.
+
+    async def judge(self, data: Snapshot) -> Judged:
+        candidate, served = await self.evaluate(data)
+        verdict = judge(candidate, served, force=self.run.options.force)
+        return Judged(candidate, served, verdict)
+
+    def export(self, data: Snapshot, fitted: Fitted) -> None:
+        with self.progress.step("export"):
+            self.folder.mkdir(parents=True)
+            export(fitted.backbone, fitted.weights, fitted.bias, self.folder)
+            write_durably(self.folder / LABELS, labels.write_lines(data.classes).encode())
+            if fitted.trained:
+                write_weights(self.folder / FILE, fitted.backbone, fitted.weights, fitted.bias)
+
+    async def evaluate(self, data: Snapshot) -> tuple[Evaluation, Evaluation | str]:
+        """The candidate as it will be served, and what is served, on the test photos."""
+        test = tuple(data.of(Split.TEST).photos())
+        with self.progress.step("evaluate") as report:
+            server = InProcess(Graph(self.folder))
+            candidate = await evaluate(server, data.classes, test, report, self.box.photos.read)
+            if test and not candidate.photos:
+                raise RunError("The test photos were taken away during the run. Train again.")
+            keep(candidate, self.folder)
+            await self._write_golden(server, data)
+            return candidate, await self.evaluate_served(candidate.photos)
+
+    async def evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | str:
+        """What is served, on the test photos, or why there is nothing. Raises ModelError where it cannot answer now."""
+        served = self.box.models.served()
+        if served is None:
+            return "it is the first version"
+        try:
+            version = await asyncio.to_thread(self.box.models.verified, served.version)
+        except ModelError as error:
+            log.warning("the served version is damaged", version=served.version, reason=str(error))
+            return f"the served version {served.version} is damaged"
+        known, others = kept(version.folder, version.classes, test)
+        if not others:
+            return known
+        try:
+            graph = Graph(version.folder)
+            graph.check_golden()
+            server = InProcess(graph)
+            return merged([known, await evaluate(server, version.classes, others, read=self.box.photos.read)])
+        except ModelError as error:
+            if self.run.options.force:
+                return f"promotion was forced, though the served version {version.number} cannot be compared with"
+            raise ModelError(
+                f"The new version cannot be compared with the served version {version.number}. {error}"
+                " `retrainbot train --force` serves a new version uncompared."
+            ) from error
+
+    async def _write_golden(self, server: InProcess, data: Snapshot) -> None:
+        """A few photos' pixels with the candidate's answers; whoever loads the version later must get the same."""
+        spread = range(0, len(data), max(1, len(data) // GOLDEN_PHOTOS))
+        photos = map(data.photo, chain(spread, range(len(data))))
+        pixels = np.stack(list(islice(self._pixels(photos, server.input_size), GOLDEN_PHOTOS)))
+        np.savez_compressed(self.folder / GOLDEN, pixels=pixels, probabilities=await server.predict(pixels))
+
+    def _pixels(self, photos: Iterable[Photo], size: int) -> Iterator[Pixels]:
+        """Each photo's pixels, less those whose file is gone."""
+        for photo in photos:
+            with suppress(FileNotFoundError):
+                yield model_input(self.box.photos.read(photo.path), size)
+
+    def report(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:
+        """What people look at; see docs/reports.md."""
+        from trainer import report  # noqa: PLC0415  It draws, which takes a second to import.
+
+        with self.progress.step("report"):
+            served = self.box.models.served()
+            facts = Facts(
+                run=self.run,
+                version=self.box.models.next_number(),
+                data=data,
+                candidate=judged.candidate,
+                verdict=judged.verdict,
+                seconds=self.progress.seconds,
+                served=judged.served,
+                served_version=served.version if served else None,
+                changes=self._changes(data),
+                curve=fitted.curve,
+                calibration=fitted.calibration,
+                class_weights=fitted.class_weights,
+                details=fitted.facts,
+            )
+            report.write(facts, self.box.settings.runs_dir / str(self.run.id), self.box.photos.read)
+
+    def _changes(self, data: Snapshot) -> Changes | None:
+        """What changed since the served version; None where that is not known any more."""
+        served = self.box.models.served()
+        with suppress(ModelError):
+            identity = self.box.models.get(served.version).manifest.snapshot if served else ""
+            before = snapshot.read(self.box.settings.snapshots_dir, identity, data.folder)
+            return snapshot.changes(before, data) if before else None
+        return None
+
+    def publish(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:
+        with self.progress.step("publish"):
+            data.write(self.box.settings.snapshots_dir)
+            manifest = self.manifest(data, fitted, judged)
+            reason = judged.verdict.reason if judged.verdict.promoted else None
+            self.box.models.publish(
+                self.folder,
+                manifest,
+                self.run.token,
+                promote=reason,
+                ending=lambda number: self.ending(number, manifest, data, judged),
+            )
+
+    def manifest(self, data: Snapshot, fitted: Fitted, judged: Judged) -> Manifest:
+        candidate, none = judged.candidate, labels.key(self.box.settings.training.none_class)
+        metrics = {
+            "test_photos": float(len(candidate.photos)),
+            "test_accuracy": candidate.accuracy,
+            "top5_accuracy": candidate.top(5),
+            **fitted.metrics,
+        }
+        return Manifest(
+            run=self.run.id,
+            snapshot=data.id,
+            photos=len(data),
+            backbone=fitted.backbone.name,
+            weights_digest=fitted.backbone.digest,
+            input_size=fitted.backbone.input_size,
+            mode=self.run.options.mode,
+            seed=self.run.options.seed,
+            metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
+            software={"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__},
+            created_at=now(),
+            sure_above=fitted.calibration.sure_above,
+            none_class=next((name for name in data.classes if labels.key(name) == none), None),
+        )
+
+    def ending(self, version: int, manifest: Manifest, data: Snapshot, judged: Judged) -> Ending:
+        served, verdict = judged.served, judged.verdict
+        compared = {"served_accuracy": served.accuracy} if isinstance(served, Evaluation) and served.photos else {}
+        outcome = "is served now" if verdict.promoted else "is kept, but not served"
+        result = {
+            "version": version,
+            "promoted": verdict.promoted,
+            "reason": verdict.reason,
+            "snapshot": manifest.snapshot,
+            "photos": manifest.photos,
+            "classes": len(data.classes),
+            "metrics": {**manifest.metrics, **compared},
+            "seconds": self.progress.seconds,
+        }
+        return Ending(f"Version {version} {outcome}, because {verdict.reason}.", result)
+
+
+def work(box: Box, run_id: int, token: int) -> None:
+    """Do the run and write its final state."""
+    runs = Runs(box.database)
+    run = runs.get(run_id)
+    keras.utils.set_random_seed(run.options.seed)
+    try:
+        with in_plain_words():
+            Pipeline(box, run, Progress(runs, run)).work()
+    except LeaseLostError as error:
+        log.warning("run given up", run=run_id, reason=str(error))
+    except RetrainbotError as error:
+        runs.finish(run_id, token, RunState.FAILED, str(error))
+    except OSError as error:
+        log.exception("run failed", run=run_id)
+        runs.finish(run_id, token, RunState.FAILED, _disk_words(error))
+    except Exception as error:
+        log.exception("run failed", run=run_id)
+        message = f"Something unexpected went wrong ({type(error).__name__}). The trainer's log says more."
+        runs.finish(run_id, token, RunState.FAILED, message)
+
+
+def open_box(settings: Settings) -> Box:
+    """Made ready for a run: TensorFlow takes a GPU's memory as it needs it, and Keras is silent."""
+    keras.config.disable_interactive_logging()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    return Box(settings, Database(settings.database_file))
+
+
+def _disk_words(error: OSError) -> str:
+    return f"Reading or writing failed: {error}. Check that the disk has room and the data folder can be written."

@@ -1,0 +1,49 @@
+"""What a training process does until it has a run: it looks at new photos, so that the run only has to fit."""
+
+import queue
+from collections.abc import Callable
+
+import structlog
+import tensorflow as tf
+
+from storage.errors import RetrainbotError
+from trainer import snapshot
+from trainer.fitting import Box
+
+SETTLE_SECONDS = 5.0  # Photos come in bunches; they are looked at when none has come for so long.
+
+log = structlog.get_logger()
+
+
+def wait(box: Box, orders: "queue.SimpleQueue[str]", settle: float = SETTLE_SECONDS) -> str | None:
+    """The order for a run. Until it comes, the features of new photos are extracted, where the settings want that.
+
+    None where the process should make way for another: what it took of a GPU's memory is given back only by its end.
+    """
+    looked, before = None, None
+    while True:
+        try:
+            return orders.get(timeout=settle)
+        except queue.Empty:
+            now = box.photos.last_change()
+        if box.settings.training.idle_features and now == before != looked:
+            looked = now
+            if _look(box, lambda: not orders.empty()) and tf.config.list_physical_devices("GPU") and orders.empty():
+                return None
+        before = now
+
+
+def _look(box: Box, stop: Callable[[], bool]) -> bool:
+    """Extract what is missing, and say whether there was anything."""
+    training = box.settings.training
+    try:
+        data = snapshot.take(box.photos)
+        extractor = box.extractor(training.backbone, training.weights)
+        stores = box.stores(extractor.backbone)
+        missing = any(store.missing(data.hashes).any() for store in stores)
+        if missing:
+            extractor.extract(data, stores, stop=stop)
+    except (RetrainbotError, OSError) as error:  # The run will say it to a person, if it is still so.
+        log.info("new photos are not looked at", reason=str(error))
+        return False
+    return missing
