@@ -5,7 +5,7 @@ Liu and Nocedal, "On the limited memory BFGS method for large scale optimization
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,18 @@ _ENOUGH = 1e-4  # A step must give at least this part of what the slope promises
 _SHORTEST = 1e-10
 
 
-def minimise(
-    function: Callable[[Vector], tuple[float, Vector]], start: Vector, *, iterations: int = 300, tolerance: float = 1e-4
-) -> Vector:
-    """The place where `function` (value and gradient) is least, searched from `start`.
+def descend(
+    function: Callable[[Vector], tuple[float, Vector]], start: Vector, *, tolerance: float = 1e-4
+) -> Iterator[Vector]:
+    """`start`, then ever better places, where `function` (value and gradient) is less.
 
-    Ends where no part of the gradient exceeds `tolerance`, after `iterations` steps, or where no step helps any more,
-    which is where rounding begins to hide the slope.
+    Ends where no part of the gradient exceeds `tolerance`, or where no step helps any more, which is where rounding
+    begins to hide the slope.
     """
     place, (value, gradient) = start, function(start)
     steps: deque[tuple[Vector, Vector]] = deque(maxlen=MEMORY)
-    for _ in range(iterations):
-        if np.abs(gradient).max() <= tolerance:
-            break
+    yield place
+    while np.abs(gradient).max() > tolerance:
         direction = -_inverse_curvature(gradient, steps)
         slope = float(gradient @ direction)
         length = 1.0 if steps else 1.0 / max(1.0, float(np.linalg.norm(gradient)))
@@ -40,12 +39,12 @@ def minimise(
                 break
             length /= 2
             if length < _SHORTEST:
-                return place
+                return
         step, change = new_place - place, new_gradient - gradient
         if step @ change > 0:  # Otherwise the pair would say that the function curves downwards.
             steps.append((step, change))
         place, value, gradient = new_place, new_value, new_gradient
-    return place
+        yield place
 
 
 def _inverse_curvature(gradient: Vector, steps: deque[tuple[Vector, Vector]]) -> Vector:
