@@ -46,8 +46,10 @@ def main() -> None:
             _first(source / "photos", Path(scratch) / "first")
         for classes in (1_000, 14):
             _changes(photos, classes, Path(scratch) / f"changes{classes}")
-        _harm(Path(scratch) / "harm")
-        _kill(Path(scratch) / "kill")
+        refused, mended = harm(Path(scratch) / "harm", HARMED)
+        print(f"Flips, cuts and losses: {HARMED}; refused with the shard's name: {refused}; mended: {mended}")
+        killed, torn = kill(Path(scratch) / "kill", KILLED)
+        print(f"Builds: {KILLED}; killed: {killed}; torn, lost or left behind: {torn}")
 
 
 def _first(source: Path, scratch: Path) -> None:
@@ -135,13 +137,13 @@ def _tell(shelf: Shelf, all_bytes: int, words: str, change: Callable[[], None]) 
     print(f"  {words:<38} {written:8.2%} written, {built.reused} shards linked, {seconds:.1f} s")
 
 
-def _harm(scratch: Path) -> None:
-    """Flip a bit, cut off the end, or take away a shard: each must be refused by name, and mended."""
+def harm(scratch: Path, times: int) -> tuple[int, int]:
+    """Flip a bit, cut off the end, or take away a shard. How often it was refused by name, and how often mended."""
     shelf, random = Shelf(Gallery(SIZES), scratch), np.random.default_rng(0)
     shelf.gallery.add(5_000, "daisy", "rose", "tulip")
     folder, refused, mended = shelf.build().dir, 0, 0
     whole = manifest.verify(folder).manifest
-    for number in range(HARMED):
+    for number in range(times):
         shard = whole.shards[random.integers(len(whole.shards))]
         _spoil(folder / shard.file, number, random)
         try:
@@ -150,7 +152,7 @@ def _harm(scratch: Path) -> None:
             refused += shard.file in str(error)
         built = shelf.build(check=True)
         mended += shard.file in built.mended[0] and manifest.verify(folder).manifest == whole
-    print(f"Flips, cuts and losses: {HARMED}; refused with the shard's name: {refused}; mended: {mended}")
+    return refused, mended
 
 
 def _spoil(path: Path, number: int, random: np.random.Generator) -> None:
@@ -162,8 +164,12 @@ def _spoil(path: Path, number: int, random: np.random.Generator) -> None:
         path.write_bytes(content if number % 2 else content[:at])
 
 
-def _kill(scratch: Path) -> None:
-    """Builds killed at any moment leave the records as they were or as they are to be, and nothing else for long."""
+def kill(scratch: Path, times: int) -> tuple[int, int]:
+    """Kill builds at any moment.
+
+    How many were killed, and how often neither the records before nor those after were whole, or the next build left
+    anything lying about.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainer.records"])
     shelf, random, torn, killed = Shelf(Gallery(SIZES), scratch), np.random.default_rng(0), 0, 0
@@ -172,15 +178,15 @@ def _kill(scratch: Path) -> None:
     _work_killed(context, shelf, None)  # Now the server from which children are forked is there.
     shelf.gallery.add(600, *"abc")
     whole = _seconds(lambda: _work_killed(context, shelf, None))
-    for _ in range(KILLED):
+    for _ in range(times):
         before = shelf.gallery.snapshot().id
         shelf.gallery.add(600, *"abc")
         after = shelf.gallery.snapshot().id
-        killed += _work_killed(context, shelf, random.uniform(0.1, 1) * whole)
+        killed += _work_killed(context, shelf, random.uniform(0.1, 0.9) * whole)
         torn += not _is_whole(scratch / before) and not _is_whole(scratch / after)
         shelf.build()
         torn += {path.name for path in scratch.iterdir()} != {records.LOCK, after}
-    print(f"Builds: {KILLED}; killed: {killed}; torn, lost or left behind: {torn}")
+    return killed, torn
 
 
 def _work_killed(context: ForkServerContext, shelf: Shelf, seconds: float | None) -> bool:

@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import Context
+from cli.output import Bar
 from storage import lifeline
 from storage.decoder import Decoder
 from storage.errors import RecordsError
@@ -97,7 +99,7 @@ def build(
     layout = {**TUTORIAL, "out": state.settings.data.absolute() / "tutorial", **given} if given else {}
     with state.output.progress() as bar:
         bar.show("records", 0, 0)
-        document = _in_child("trainer.records", *layout.values())
+        document = _built(layout.values(), bar)
     if state.output.document(document):
         return
     for words in document["mended"]:
@@ -108,22 +110,30 @@ def build(
     )
 
 
-def _in_child(module: str, *arguments: object) -> dict[str, Any]:
-    """What a module that needs TensorFlow prints; it has a process of its own, as the training run has."""
-    child = subprocess.Popen(
-        lifeline.child(module, *map(str, arguments)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, lifeline.VARIABLE: "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        text=True,
-    )
-    with child:
-        assert child.stdout is not None  # noqa: S101  It was asked for just above.
-        printed = child.stdout.read()
-    content: dict[str, Any] = json.loads(printed) if printed.strip() else {}
-    if "error" in content or child.returncode:
-        raise RecordsError(content.get("error", f"The process ended unexpectedly (code {child.returncode})."))
-    return content
+def _built(arguments: Iterable[object], bar: Bar) -> dict[str, Any]:
+    """What `trainer.records` says at its end; it needs TensorFlow, so it has a process of its own, as a run has."""
+    document: dict[str, Any] = {}
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        subprocess.Popen(
+            lifeline.child("trainer.records", *map(str, arguments)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,  # TensorFlow speaks of itself there.
+            env={**os.environ, lifeline.VARIABLE: "1"},
+            text=True,
+        ) as child,
+    ):
+        for line in child.stdout or ():
+            document = json.loads(line)
+            if "done" in document:
+                bar.show("records", document["done"], document["total"])
+        if child.wait() or not document:
+            said.seek(0)
+            document = {"error": f"The process ended unexpectedly: {' '.join(said.read().splitlines()[-1:])}"}
+    if "error" in document:
+        raise RecordsError(document["error"])
+    return document
 
 
 def _tell_refusals(state: Context, refusals: Sequence[Refusal]) -> None:

@@ -85,3 +85,6 @@ def test_other_files_are_left_alone(gallery: Gallery, tmp_path: Path) -> None:
     build(gallery, tmp_path / "tutorial")
     build(gallery, tmp_path / "tutorial", seed=1)
     manifest.verify(tmp_path / "tutorial")
+    (tmp_path / "tutorial" / "notes.txt").write_text("mine")
+    with pytest.raises(RecordsError, match="holds something else"):
+        build(gallery, tmp_path / "tutorial")

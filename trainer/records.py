@@ -115,7 +115,7 @@ def _mean_bytes(source: Source, rows: Places) -> float:
 
 
 def main() -> None:
-    """Print what `retrainbot records build` is to say, as JSON; the command line has no TensorFlow of its own.
+    """Print how far it is, then what `retrainbot records build` is to say: each a line of JSON.
 
     Arguments: none, or the number of shards, of test photos, the seed and the folder of the tutorial's layout.
     """
@@ -132,14 +132,24 @@ def main() -> None:
         document = {"error": f"The records cannot be written: {error}. Check that the disk has room."}
     else:
         document = {**asdict(built), "seconds": round(time.monotonic() - start, 3)}
-    print(json.dumps(document, default=str))  # noqa: T201  The parent reads it.
+    _print(document)
 
 
 def _build(snapshot: Snapshot, photos: Photos, folder: Path, arguments: Sequence[str]) -> BuiltRecords:
     if not arguments:
-        return build(snapshot, folder, read=photos.read, check=True)
+        return build(snapshot, folder, progress=_tell, read=photos.read, check=True)
     shards, test, seed = map(int, arguments[:3])
-    return tutorial.build(snapshot, Path(arguments[3]), shards=shards, test=test, seed=seed, read=photos.read)
+    out = Path(arguments[3])
+    return tutorial.build(snapshot, out, shards=shards, test=test, seed=seed, progress=_tell, read=photos.read)
+
+
+def _tell(done: int, total: int) -> None:
+    if done * 100 // total > (done - 1) * 100 // total:  # Once for each of a hundred parts.
+        _print({"done": done, "total": total})
+
+
+def _print(document: dict[str, object]) -> None:
+    print(json.dumps(document, default=str), flush=True)  # noqa: T201  The parent reads it.
 
 
 if __name__ == "__main__":

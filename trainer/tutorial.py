@@ -7,7 +7,7 @@ import numpy as np
 from storage.errors import RecordsError
 from storage.splits import Split
 from trainer.layout import Part
-from trainer.manifest import MANIFEST, Places
+from trainer.manifest import INDEX, LABELS, MANIFEST, Places, faults, load
 from trainer.shards import BuiltRecords, Read, Source, Told, publish
 from trainer.snapshot import SPLITS, Snapshot
 
@@ -31,14 +31,25 @@ def build(
         raise RecordsError(
             f"There are {len(snapshot)} photos, so {test} for the test leave none to learn. Ask for fewer."
         )
-    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise RecordsError(f"{folder} holds something else than records. Name a new folder with --out.")
+    if not _is_free(folder):
+        raise RecordsError(f"{folder} holds something else than whole records. Name a new folder with --out.")
     order = np.random.default_rng(seed).permutation(len(snapshot))
     source = Source(_alphabetical(snapshot, order[:test]), read, progress)
     splits = ((Split.TRAIN, order[test:]), (Split.TEST, order[:test]))
     return publish(
         source, [Part(split, 0, rows) for split, photos in splits for rows in np.array_split(photos, shards)], folder
     )
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether there is nothing that one would miss: no folder, an empty one, or one with such records alone."""
+    present = list(folder.iterdir()) if folder.exists() else []
+    if any(path.suffix != ".tfrecord" and path.name not in {MANIFEST, LABELS, INDEX} for path in present):
+        return False
+    try:
+        return not present or not faults(load(folder), check=False)
+    except RecordsError:
+        return False
 
 
 def _alphabetical(snapshot: Snapshot, test: Places) -> Snapshot:
