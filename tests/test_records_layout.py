@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from benchmarks.gallery import Gallery
 from storage.splits import Split
 from trainer import manifest, records
-from trainer.shards import BuiltRecords
+from trainer.layout import Cut, plan
+from trainer.shards import BuiltRecords, Source, publish
 from trainer.snapshot import Snapshot
 
 NAMES = ("daisy", "rose", "tulip", "orchid")
@@ -154,3 +156,19 @@ def test_shards_are_of_about_the_size_wanted(tmp_path: Path) -> None:
         shards = [shard for shard in manifest.load(built.dir).manifest.shards if shard.split == Split.TRAIN]
         sizes = np.array([shard.bytes for shard in shards])
         assert 60_000 < sizes.min() <= sizes.max() < 170_000
+
+
+def test_copying_serves_where_hard_links_cannot(tmp_path: Path) -> None:
+    """Where a file cannot have two names, here on another file system, the shards are copied and count as written."""
+    memory = Path("/dev/shm")  # noqa: S108  Only its being another file system matters.
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("There is only one file system.")
+    gallery = Gallery()
+    gallery.add(300, *NAMES)
+    first = build(gallery, tmp_path)
+    data, base = gallery.snapshot(), manifest.load(first.dir)
+    parts = plan(data, base, set(), Cut(lambda _: 1, SHARD_BYTES))
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        copied = publish(Source(data, gallery.read), parts, Path(elsewhere) / data.id, base)
+        assert (copied.written, copied.bytes) == (0, first.bytes)
+        assert manifest.verify(copied.dir).manifest == base.manifest

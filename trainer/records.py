@@ -104,7 +104,7 @@ def _base(folder: Path, target: Path) -> tuple[Records | None, list[str]]:
         try:
             return load(candidate), damaged
         except RecordsError:
-            damaged.append(f"What {candidate} says of its shards was damaged, so they were written anew.")
+            damaged.append(f"The list of shards in {candidate} was missing or damaged, so none of them was used.")
     return None, damaged
 
 
