@@ -91,10 +91,9 @@ async def test_what_a_version_answered_once_is_not_asked_again(
     start: Start, photos: Photos, data: Snapshot, publish_tiny: PublishTiny, settings: Settings
 ) -> None:
     """The answers for the test photos are kept with the version; only a photo that came later is put to it."""
+    folder = settings.models_dir / str(publish_tiny(CLASSES))
     pipeline = start()
     candidate, _ = await pipeline.evaluate(data)
-    number = publish_tiny(CLASSES)
-    folder = settings.models_dir / str(number)
     shutil.copy(pipeline.folder / KEPT, folder)
     known, others = kept(folder, CLASSES, candidate.photos[1:])
     assert others == []

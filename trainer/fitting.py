@@ -165,7 +165,11 @@ class Fitting:
                 " on from there, or give it more time with training.time_budget."
             )
         with self._progress.step("head") as report:
-            return data, extractor.backbone, self._fit_head(data, stores, report)
+            fitted = self._fit_head(data, stores, report)
+        with Board(self._folder / "tensorboard", fitted.curve.unit) as board:
+            for point in fitted.curve.points:
+                board.point(point)
+        return data, extractor.backbone, fitted
 
     def _fit_head(self, data: Snapshot, stores: Sequence[FeatureStore], report: Callable[[int, int], None]) -> Head:
         learn, judge = data.of(Split.TRAIN), data.of(Split.VALIDATION)
