@@ -77,9 +77,8 @@ def on_two_devices(folder: Path) -> None:
     """Share each batch between two devices, and print the validation logits."""
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    for adapt in (False, True):
-        trained = train(task(adapt=adapt), folder, Hooks(), devices=("CPU:0", "CPU:1"))
-        _say(trained.validation_logits.tolist())
+    trained = train(task(adapt=True, epochs=1), folder, Hooks(), devices=("CPU:0", "CPU:1"))
+    _say(trained.validation_logits.tolist())
 
 
 def _say(what: object) -> None:

@@ -124,6 +124,38 @@ def test_unknown_backbone_lists_the_known() -> None:
         backbones.load("resnet")
 
 
+@pytest.mark.parametrize(("name", "features"), [("efficientnet_lite0", 1280), ("inception_v3", 2048)])
+def test_untrained_network_takes_smaller_photos(name: str, features: int) -> None:
+    """With random weights a network takes photos of another size, and tells photos apart as it stands."""
+    backbone = backbones.untrained(name, 96)
+    answers = _features(backbone, _pixels(96))
+    assert (backbone.input_size, backbone.features, answers.shape) == (96, features, (2, features))
+    assert np.isfinite(answers).all()
+    assert answers.std() > 1e-3
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3
+
+
+def test_untrained_network_follows_its_seed() -> None:
+    """The same seed gives the same weights, whatever was drawn before, and another seed others."""
+    first, second, other = (backbones.untrained("efficientnet_lite0", 32, seed) for seed in (1, 1, 2))
+    assert first.digest == second.digest != other.digest
+
+
+@pytest.mark.parametrize(("name", "least"), [("efficientnet_lite0", 32), ("inception_v3", 75)])
+def test_photos_too_small_for_a_network_are_told(name: str, least: int) -> None:
+    """A size that the network cannot work with gives an error with the setting and the least size."""
+    with pytest.raises(BackboneError, match=rf"network\.input_size.*{least} pixels"):
+        backbones.untrained(name, least - 1)
+
+
+def test_layers_run_from_the_pixels_to_the_features(lite: backbones.Backbone) -> None:
+    """The layers come in order of depth: the first filters pixels, the last makes the features; none is left out."""
+    layers = list(backbones.layers_of(lite.network))
+    assert layers[0].kernel.shape == (3, 3, 3, 32)
+    assert layers[-2].kernel.shape == (1, 1, 320, 1280)
+    assert sum(len(layer.weights) for layer in layers) == len(lite.network.weights)
+
+
 class _Evil:
     """Pickles into an order to create a file."""
 

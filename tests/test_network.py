@@ -147,11 +147,11 @@ def test_rate_rises_and_falls(tmp_path: Path) -> None:
 
 
 def test_ends_early_with_the_best(tmp_path: Path) -> None:
-    """When validation gets no better for two epochs, the fit ends, and the weights are the best ones."""
-    trained = train(task(learning_rate=0.5, patience=2, warm_up=0.0, epochs=50), tmp_path, Hooks())
+    """When validation gets no better for two epochs of the second half, the fit ends, and the weights are the best."""
+    trained = train(task(learning_rate=0.5, patience=2, warm_up=0.0, epochs=20), tmp_path, Hooks())
     assert trained.ended == "2 epochs in a row brought nothing better"
-    assert trained.curve.best == len(trained.curve.points) - 3
-    assert trained.steps < 250
+    assert trained.curve.best <= len(trained.curve.points) - 3
+    assert 12 <= trained.curve.points[-1].at < 20
 
 
 def test_time_that_is_used_up_ends_a_fit(tmp_path: Path) -> None:
@@ -202,16 +202,19 @@ def test_diverging_loss_ends_in_words(tmp_path: Path) -> None:
 
 
 class _Hungry(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types.
-    """Asks for 64 TiB of memory when it gets more than `most` photos at once."""
+    """Asks for more memory than there is when it gets more than `most` photos at once."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self._most = most
 
     def call(self, features: Any) -> Any:
-        never = tf.cast(tf.reduce_max(features) < -1, tf.int64)  # Unknown before, so that it is asked for in the step.
-        much = never + tf.where(tf.shape(features)[0] > self._most, tf.constant(2**44, tf.int64), 1)
-        return features + 0 * tf.reduce_mean(tf.ones(tf.reshape(much, (1,)), features.dtype))
+        nothing = tf.numpy_function(self._eat, [features], features.dtype)
+        return features + tf.stop_gradient(tf.ensure_shape(nothing, features.shape))
+
+    def _eat(self, features: Any) -> Any:
+        bytearray(2**60 if len(features) > self._most else 1)
+        return np.zeros_like(features)
 
     def get_config(self) -> dict[str, Any]:
         return {"most": self._most}
@@ -238,14 +241,12 @@ def test_memory_that_never_suffices_ends_in_words(tmp_path: Path) -> None:
 
 
 def test_two_devices_give_what_one_does(tmp_path: Path) -> None:
-    """A batch shared between two devices teaches what it teaches on one; statistics that adapt are their mean."""
+    """A batch shared between two devices teaches what it teaches on one, statistics that adapt included."""
     child = subprocess.run(
         _child("on_two_devices", tmp_path / "two"), capture_output=True, text=True, env=ENVIRONMENT, check=True
     )
-    frozen, adapting = (np.array(json.loads(line)) for line in child.stdout.splitlines())
-    one = train(task(), tmp_path / "one", Hooks())
-    np.testing.assert_allclose(frozen, one.validation_logits, rtol=0.02, atol=0.05)
-    assert np.isfinite(adapting).all()
+    one = train(task(adapt=True, epochs=1), tmp_path / "one", Hooks())
+    np.testing.assert_allclose(json.loads(child.stdout), one.validation_logits, rtol=1e-3, atol=1e-3)
 
 
 def test_scratch_learns_from_random_weights(tmp_path: Path) -> None:

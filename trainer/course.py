@@ -46,10 +46,9 @@ class Course:
     logits: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     labels: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    @property
-    def worse(self) -> int:
-        """How many points in a row were not better than the best one."""
-        return max(0, len(self.points) - 1 - self.best)
+    def worse(self, since: int) -> int:
+        """How many of the points after `since` came after the best one."""
+        return max(0, len(self.points) - 1 - max(self.best, since))
 
     def add(self, point: Point) -> bool:
         """Take in a point, and say whether it is the best. Where nothing is validated, the newest is."""

@@ -149,6 +149,7 @@ def _copy(start: Start, plan: Plan) -> tuple[keras.Model, keras.layers.Layer]:
     for layer in _all_layers(network):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
+            layer.synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1  # Or each GPU had its own.
         if plan.mixed_precision and _gains_from_half():
             layer.dtype_policy = "mixed_bfloat16"
     head = keras.layers.Dense(start.bias.size)

@@ -136,8 +136,10 @@ class _Fit:
     def _ended(self, hooks: Hooks) -> str:
         if self._course.step >= self._steps:
             return "every step was done"
-        if self._course.worse >= self._task.plan.patience:
-            return f"{self._course.worse} epochs in a row brought nothing better"
+        # While the rate is high, validation tells little: what comes of it shows when the rate falls.
+        since = self._steps // 2 // self._epoch_steps
+        if self._course.worse(since) >= self._task.plan.patience:
+            return f"{self._task.plan.patience} epochs in a row brought nothing better"
         return "its time was used up" if hooks.stop() else ""
 
     def _step(self, pixels: Pixels, targets: Targets) -> None:

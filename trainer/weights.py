@@ -34,11 +34,15 @@ def read_weights(path: Path, backbone: Backbone) -> tuple[Backbone, NDArray[np.f
     network = backbone.network
     expected = dict(zip(_names(backbone), (tuple(weights.shape) for weights in network.weights), strict=True))
     found = {name: array.shape for name, array in arrays.items() if name not in _HEAD}
-    if found != expected or [arrays[name].ndim for name in _HEAD if name in arrays] != [2, 1]:
+    if found != expected or not _is_head([arrays[name] for name in _HEAD if name in arrays], backbone.features):
         raise ModelError(f"{path} holds the weights of another network than {backbone.name}; start from its backbone.")
     network.set_weights([arrays[name] for name in expected])
     weights, bias = (arrays[name].astype(np.float32) for name in _HEAD)
     return replace(backbone, digest=digest_of(network)[:16]), weights, bias
+
+
+def _is_head(arrays: list[NDArray[Any]], features: int) -> bool:
+    return [array.ndim for array in arrays] == [2, 1] and arrays[0].shape == (features, arrays[1].size)
 
 
 def _names(backbone: Backbone) -> list[str]:
