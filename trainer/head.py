@@ -35,7 +35,7 @@ class Bounds:
     """
 
     few: int = 20_000
-    passes: int = 20
+    passes: int = 10
     kept_bytes: int = 1 << 30
 
 
@@ -108,7 +108,7 @@ def fit(
     scale = Scale.of(x)
     place, strength, curve = search.choose(photos.sampled(few, x, scale), judges, scale)
     if len(few) < len(train_y):
-        strength *= len(few) / len(train_y)  # The same doubt beforehand, and more evidence.
+        strength *= (len(few) / len(train_y)) ** 0.5  # More photos need less; it fell by so much, or by less or more.
         place = search.descend(photos.problem(scale, bounds.kept_bytes), strength, place)
     start = scale.undo(place)
     if len(validation_y):
@@ -206,8 +206,13 @@ class _Search:
         self._progress(self._total, self._total)
 
     def _places(self, problem: Problem, strength: float, place: Vector) -> Iterator[Vector]:
-        steps = self._bounds.passes if self._many(problem) else ENOUGH
-        return islice(descend(partial(problem.loss, strength=strength), place), steps)
+        places = descend(
+            partial(problem.loss, strength=strength),
+            place,
+            guess=problem.inverse_curvature(strength),
+            tolerance=problem.tolerance,
+        )
+        return islice(places, self._bounds.passes if self._many(problem) else ENOUGH)
 
     def _many(self, problem: Problem) -> bool:
         return len(problem) > self._bounds.few

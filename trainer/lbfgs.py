@@ -18,10 +18,16 @@ _SHORTEST = 1e-10
 
 
 def descend(
-    function: Callable[[Vector], tuple[float, Vector]], start: Vector, *, tolerance: float = 1e-4
+    function: Callable[[Vector], tuple[float, Vector]],
+    start: Vector,
+    *,
+    guess: Callable[[Vector], Vector] = np.copy,
+    tolerance: float = 1e-4,
 ) -> Iterator[Vector]:
     """`start`, then ever better places, where `function` (value and gradient) is less.
 
+    `guess` multiplies a gradient with what the inverse Hessian might be, up to a factor: the better it is, the fewer
+    steps are needed.
     Ends where no part of the gradient exceeds `tolerance`, or where no step helps any more, which is where rounding
     begins to hide the slope.
     """
@@ -29,9 +35,9 @@ def descend(
     steps: deque[tuple[Vector, Vector]] = deque(maxlen=MEMORY)
     yield place
     while np.abs(gradient).max() > tolerance:
-        direction = -_inverse_curvature(gradient, steps)
+        direction = -_inverse_curvature(gradient, steps, guess)
         slope = float(gradient @ direction)
-        length = 1.0 if steps else 1.0 / max(1.0, float(np.linalg.norm(gradient)))
+        length = 1.0 if steps else 1.0 / max(1.0, float(np.linalg.norm(direction)))
         while True:
             new_place = place + length * direction
             new_value, new_gradient = function(new_place)
@@ -47,7 +53,9 @@ def descend(
         yield place
 
 
-def _inverse_curvature(gradient: Vector, steps: deque[tuple[Vector, Vector]]) -> Vector:
+def _inverse_curvature(
+    gradient: Vector, steps: deque[tuple[Vector, Vector]], guess: Callable[[Vector], Vector]
+) -> Vector:
     """The inverse Hessian that the past steps suggest, times the gradient: the two-loop recursion."""
     result = gradient.copy()
     shares = []
@@ -55,9 +63,10 @@ def _inverse_curvature(gradient: Vector, steps: deque[tuple[Vector, Vector]]) ->
         share = (step @ result) / (step @ change)
         result -= share * change
         shares.append(share)
+    result = guess(result)
     if steps:
         step, change = steps[-1]
-        result *= (step @ change) / (change @ change)
+        result *= (step @ change) / (change @ guess(change))
     for (step, change), share in zip(steps, reversed(shares), strict=True):
         result += step * (share - (change @ result) / (step @ change))
     return result
