@@ -86,20 +86,8 @@ class Runs:
     def enqueue(self, options: RunOptions, by: str, key: str | None = None, *, join: bool = True) -> tuple[Run, bool]:
         """A new run and True, or False with the run that has this key, or with `join` the one that is under way."""
         with self._database.write() as session:
-            row = session.scalar(select(RunRow).where(RunRow.key == key)) if key else None
-            row = row or (_active(session) if join else None)
-            if row is not None:
-                return _run(row), False
-            row = RunRow(
-                state=RunState.QUEUED,
-                options=options.model_dump(),
-                requested_by=by,
-                key=key,
-                created_at=self._clock(),
-            )
-            session.add(row)
-            session.flush()
-            return _run(row), True
+            row, new = put(session, options, by, self._clock(), key=key, join=join)
+            return _run(row), new
 
     def get(self, run: int) -> Run:
         """Raises RunError where there is no such run."""
@@ -190,6 +178,20 @@ class Runs:
             else:
                 row.state, row.finished_at = RunState.FAILED, self._clock()
                 row.message = f"The trainer stopped {row.lost} times during this run. See its log, then /train."
+
+
+def put(
+    session: Session, options: RunOptions, by: str, at: datetime, *, key: str | None, join: bool
+) -> tuple[RunRow, bool]:
+    """What `Runs.enqueue` does, within a transaction."""
+    row = session.scalar(select(RunRow).where(RunRow.key == key)) if key else None
+    row = row or (_active(session) if join else None)
+    if row is not None:
+        return row, False
+    row = RunRow(state=RunState.QUEUED, options=options.model_dump(), requested_by=by, key=key, created_at=at)
+    session.add(row)
+    session.flush()
+    return row, True
 
 
 def held(session: Session, run: int, token: int) -> RunRow:

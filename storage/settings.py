@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -55,13 +56,23 @@ def _cron(text: str) -> str:
         raise ValueError(f"{wanted} ({error})") from error
     if text and any(character.isdigit() for character in text.split()[4]):
         raise ValueError("must name weekdays, mon to sun: a number means another day to cron than to the scheduler")
+    if text and CronTrigger.from_crontab(text, UTC).get_next_fire_time(None, datetime.now(UTC)) is None:
+        raise ValueError("must name a day that there is")
     return text
 
 
 def _quiet(text: str) -> str:
     if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", text):
         raise ValueError('must be two times, such as "08:00-18:00", or empty')
+    if text and text[:5] == text[6:]:
+        raise ValueError("must end at another time than it begins")
     return text
+
+
+def _every_hours(hours: float) -> float:
+    if 0 < hours < 0.1:
+        raise ValueError("must be 0 or at least 0.1")
+    return hours
 
 
 def _address(text: str) -> str:
@@ -197,14 +208,14 @@ class Training(_Section):
 class Network(_Section):
     """What the modes full and scratch go by."""
 
-    epochs: int = Field(20, ge=1, le=10_000, description="How often each photo is seen at most.")
+    epochs: int = Field(15, ge=1, le=10_000, description="How often each photo is seen at most.")
     steps: int = Field(0, ge=0, le=10_000_000, description="Steps at most, whatever the epochs. 0: as the epochs say.")
     learning_rate: float = Field(0.0, ge=0, le=10, description="The highest rate of learning. 0: what suits the mode.")
     layer_groups: int = Field(
         4, ge=1, le=50, description="Into so many groups the layers are divided; earlier ones learn more slowly."
     )
     rate_decay: float = Field(
-        0.3, gt=0, le=1, description="Each group learns at this part of the rate of the group after it."
+        0.5, gt=0, le=1, description="Each group learns at this part of the rate of the group after it."
     )
     batch_norm: Literal["frozen", "adapt"] = Field(
         "frozen",
@@ -214,7 +225,7 @@ class Network(_Section):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="The part of each label that is shared out to all.")
     warm_up: float = Field(0.1, ge=0, lt=1, description="The part of all steps over which the rate rises.")
     patience: int = Field(
-        5, ge=1, le=1000, description="Epochs without a better validation loss before the run makes do with the best."
+        5, ge=1, le=1000, description="Epochs of the second half without a better validation loss, after which it ends."
     )
     input_size: int = Field(
         0, ge=0, le=1024, description="In mode scratch: pixels a side of what the network sees. 0: the backbone's own."
@@ -252,8 +263,11 @@ class Schedule(_Section):
     cron: Annotated[str, AfterValidator(_cron)] = Field(
         "30 2 * * *", description="When to train: minute hour day month weekday (mon to sun). Empty: only on demand."
     )
-    every_hours: float = Field(
-        0.0, ge=0, le=8760, description="Or train every so many hours, counted from midnight UTC of 1 January 1970."
+    every_hours: Annotated[float, AfterValidator(_every_hours)] = Field(
+        0.0,
+        ge=0,
+        le=8760,
+        description="Train every so many hours instead, counted from midnight UTC of 1 January 1970. 0: as cron says.",
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         "UTC", description="The time zone of the schedule, such as Europe/Berlin."

@@ -1,81 +1,320 @@
-import queue
+"""What the trainer makes of the slots of the schedule: a run, or a reason why not."""
+
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+import numpy as np
+import pytest
+from conftest import until
+from pictures import photo, write
+from structlog.testing import capture_logs
 
-from storage.settings import Schedule
-from trainer.schedule import latest_slot, slot_key, start
+from storage.database import Database
+from storage.history import History
+from storage.models import Ending, Manifest, Models
+from storage.photos import Photos
+from storage.runs import RunOptions, Runs, RunState
+from storage.settings import Schedule, Settings
+from storage.slots import Slot, Slots
+from storage.timetable import latest_slot, quiet_until
+from trainer import snapshot
+from trainer.schedule import Planner
 
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def slots_of(schedule: Schedule, start: datetime, hours: int) -> set[str]:
-    """The keys that a trainer looking every ten minutes would see."""
-    moments = [start + timedelta(minutes=10 * step) for step in range(6 * hours)]
-    return {slot_key(slot) for moment in moments if (slot := latest_slot(schedule, moment))}
-
-
-def test_the_slot_is_the_last_time_the_schedule_was_due() -> None:
-    """At three in the morning, the slot of half past two has just been due."""
-    schedule = Schedule(cron="30 2 * * *", time_zone="UTC")
-    assert latest_slot(schedule, datetime(2026, 5, 4, 3, 0, tzinfo=UTC)) == datetime(2026, 5, 4, 2, 30, tzinfo=UTC)
-
-
-def test_a_slot_is_due_at_its_very_minute() -> None:
-    """A trainer that wakes exactly on time finds the slot."""
-    schedule = Schedule(cron="30 2 * * *", time_zone="UTC")
-    due = datetime(2026, 5, 4, 2, 30, tzinfo=UTC)
-    assert latest_slot(schedule, due) == due
+SLOT = datetime(2030, 1, 1, 2, 30, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def test_a_slot_missed_within_the_grace_time_still_counts() -> None:
-    """A computer that was off at night trains when it is switched on in the morning, but not a day later."""
-    schedule = Schedule(cron="30 2 1 * *", time_zone="UTC", grace_hours=12)
-    assert latest_slot(schedule, datetime(2026, 5, 1, 14, 0, tzinfo=UTC)) is not None
-    assert latest_slot(schedule, datetime(2026, 5, 1, 15, 0, tzinfo=UTC)) is None
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.time = SLOT
+
+    def __call__(self) -> datetime:
+        return self.time
 
 
-def test_a_slot_missed_while_the_computer_was_off_is_told_at_the_start() -> None:
-    """A trainer that starts in the morning hears of the night's slot at once, not when the next one is due."""
-    schedule = Schedule(cron="30 2 * * *", time_zone="UTC", grace_hours=12)
-    told: queue.Queue[datetime] = queue.Queue()
-    scheduler = start(schedule, told.put, lambda: datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
-    try:
-        assert told.get(timeout=30) == datetime(2026, 5, 4, 2, 30, tzinfo=UTC)
-    finally:
-        scheduler.shutdown()
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-def test_without_a_schedule_nothing_is_told() -> None:
-    """Training on demand only: the scheduler has no job at all."""
-    told: queue.Queue[datetime] = queue.Queue()
-    scheduler = start(Schedule(cron=""), told.put, lambda: datetime(2026, 5, 4, 9, 0, tzinfo=UTC))
-    assert scheduler.get_jobs() == []
-    scheduler.shutdown()
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database_file)
+    yield database
+    database.close()
 
 
-def test_a_slot_in_the_doubled_hour_of_autumn_has_one_key() -> None:
-    """Half past two comes twice when summer time ends, and trains once."""
-    schedule = Schedule(cron="30 2 * * *", time_zone="Europe/Berlin", grace_hours=1)
-    seen = slots_of(schedule, datetime(2026, 10, 24, 23, 0, tzinfo=UTC), 5)
-    assert seen == {"schedule 2026-10-25T02:30"}
+@pytest.fixture
+def planner(settings: Settings, database: Database, clock: Clock) -> Callable[..., Planner]:
+    """A planner with these settings of the schedule."""
+
+    def make(**schedule: Any) -> Planner:
+        return Planner(settings.model_copy(update={"schedule": Schedule(**schedule)}), database, clock)
+
+    return make
 
 
-def test_a_slot_in_the_hour_that_spring_skips_is_not_lost() -> None:
-    """Half past two does not exist when summer time begins, and still trains once."""
-    schedule = Schedule(cron="30 2 * * *", time_zone="Europe/Berlin", grace_hours=6)
-    seen = slots_of(schedule, datetime(2026, 3, 28, 23, 0, tzinfo=UTC), 5)
-    assert len(seen) == 1
+@pytest.fixture
+def photos(settings: Settings, database: Database) -> Photos:
+    """Two classes of three photos each."""
+    photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
+    for number in range(6):
+        photos.add(photo(number), "ab"[number % 2], "ann")
+    return photos
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001
-def test_every_slot_is_on_the_minute_that_the_schedule_names(moment: datetime) -> None:
-    """Whatever the time, the slot found is one of the schedule's, not later than now and within the grace time."""
-    schedule = Schedule(cron="15 */6 * * *", time_zone="Europe/Berlin", grace_hours=12)
-    slot = latest_slot(schedule, moment)
-    assert slot is not None
-    assert moment - timedelta(hours=12) <= slot <= moment
-    assert slot.astimezone(BERLIN).minute == 15
-    assert slot.astimezone(BERLIN).hour % 6 == 0
+def publish(settings: Settings, database: Database, made_of: str, promote: str | None = "better") -> Path:
+    """A version, without a network, that is made of this snapshot; its folder."""
+    runs, models = Runs(database), Models(database, settings.models_dir)
+    runs.enqueue(RunOptions.from_settings(settings.training), "ann")
+    run = runs.claim("box", MINUTE)
+    assert run
+    made = write(models.folder / ".new-run" / "labels.txt", b"0:a\n1:b\n").parent
+    manifest = Manifest(
+        run=run.id, snapshot=made_of, photos=6, backbone="tiny", weights_digest="", input_size=32, mode="head", seed=0,
+        metrics={}, software={}, created_at=SLOT,
+    )  # fmt: skip
+    number = models.publish(made, manifest, run.token, promote=promote, ending=lambda _number: Ending("made", {}))
+    return models.folder / str(number)
+
+
+def publish_present(settings: Settings, database: Database, photos: Photos) -> None:
+    """A version made of the photos as they are now, whose snapshot is kept."""
+    present = snapshot.take(photos)
+    present.write(settings.snapshots_dir)
+    publish(settings, database, present.id)
+
+
+def end_run(database: Database) -> int:
+    """Let the run that waits in the queue come to nothing."""
+    runs = Runs(database)
+    run = runs.claim("box", MINUTE)
+    assert run
+    runs.finish(run.id, run.token, RunState.FAILED, "no luck")
+    return run.id
+
+
+def test_slot_makes_one_run(planner: Callable[..., Planner], photos: Photos, database: Database, clock: Clock) -> None:
+    """However often the trainer looks or is restarted, a slot trains once; the next one trains again."""
+    made = planner().look()
+    assert made
+    assert (made.due, made.run, made.reason) == (SLOT, 1, "there is no version yet")
+    assert Runs(database).get(1).requested_by == "schedule"
+    end_run(database)
+    clock.time += HOUR
+    assert planner().look() is None
+    clock.time += DAY
+    again = planner().look()
+    assert again
+    assert (again.due, again.run) == (SLOT + DAY, 2)
+
+
+def test_nothing_is_settled_before_its_time(planner: Callable[..., Planner], photos: Photos, clock: Clock) -> None:
+    """Between two slots, and after the grace time, there is nothing to do."""
+    clock.time = SLOT - MINUTE
+    assert planner(grace_hours=12).look() is None
+
+
+def test_missed_slot_is_made_up_for_once(planner: Callable[..., Planner], photos: Photos, clock: Clock) -> None:
+    """A computer that was off over several slots trains once when it is on again."""
+    clock.time = SLOT + 5 * HOUR
+    made = planner(cron="*/30 * * * *").look()
+    assert made
+    assert made.due == SLOT + 5 * HOUR
+    assert planner(cron="*/30 * * * *").look() is None
+
+
+def test_slot_yields_to_a_run_that_is_under_way(
+    planner: Callable[..., Planner], photos: Photos, database: Database, settings: Settings, clock: Clock
+) -> None:
+    """A run that somebody asked for takes the slot's place."""
+    Runs(database).enqueue(RunOptions.from_settings(settings.training), "ann")
+    made = planner().look()
+    assert made
+    assert (made.run, made.reason) == (None, "a run was under way already (run 1)")
+    end_run(database)
+    clock.time += HOUR
+    assert planner().look() is None
+
+
+def test_slot_without_two_classes_is_passed_over(planner: Callable[..., Planner]) -> None:
+    """With nothing to learn, no run is made only to fail."""
+    made = planner().look()
+    assert made
+    assert made.run is None
+    assert "at least two classes" in made.reason
+
+
+def test_photos_copied_in_by_hand_count(planner: Callable[..., Planner], settings: Settings) -> None:
+    """The class folders are looked at first, so nobody needs to run reindex before the night."""
+    for number in range(6):
+        write(settings.photos_dir / "ab"[number % 2] / f"{number}.jpg", photo(number))
+    made = planner().look()
+    assert made
+    assert made.run
+
+
+def test_missing_photos_folder_makes_no_run(
+    planner: Callable[..., Planner], photos: Photos, settings: Settings
+) -> None:
+    """A disk that is not connected is no reason to train, and the reason says what is wrong."""
+    settings.photos_dir.rename(settings.data / "elsewhere")
+    made = planner().look()
+    assert made
+    assert made.run is None
+    assert str(settings.photos_dir) in made.reason
+
+
+@pytest.mark.parametrize("then", ["refused", "rolled back"])
+def test_same_photos_are_not_trained_on_every_night(
+    planner: Callable[..., Planner], photos: Photos, settings: Settings, database: Database, clock: Clock, then: str
+) -> None:
+    """Nothing changed since the newest version: so no run, though an older one is served. One more photo is enough."""
+    publish(settings, database, "older")
+    publish(settings, database, snapshot.take(photos).id, promote=None if then == "refused" else "better")
+    if then == "rolled back":
+        Models(database, settings.models_dir).rollback("ann")
+    made = planner().look()
+    assert made
+    assert (made.run, made.reason) == (None, "nothing changed since version 2")
+    photos.add(photo(7), "a", "ann")
+    clock.time += DAY
+    made = planner().look()
+    assert made
+    assert made.run
+    assert made.reason == "photos or classes changed since version 2"  # Its snapshot is gone, so nobody can count.
+
+
+def test_so_many_photos_must_have_changed(
+    planner: Callable[..., Planner], photos: Photos, settings: Settings, database: Database, clock: Clock
+) -> None:
+    """A photo counts that is new, or gone, or in another class; and the reason says how many there were."""
+    publish_present(settings, database, photos)
+    photos.add(photo(7), "a", "ann")
+    photos.add(photo(0), "b", "ann")
+    made = planner(min_changes=3).look()
+    assert made
+    assert (made.run, made.reason) == (None, "not enough new or changed photos since version 1: 2 of at least 3")
+    History(photos).remove([next(found.sha256 for found in photos.all() if found.class_name == "b")], "ann")
+    clock.time += DAY
+    made = planner(min_changes=3).look()
+    assert made
+    assert made.run
+    assert made.reason == "new, changed or removed photos since version 1: 3"
+
+
+def test_without_a_condition_every_slot_trains(
+    planner: Callable[..., Planner], photos: Photos, settings: Settings, database: Database
+) -> None:
+    """min_changes = 0 means always."""
+    publish_present(settings, database, photos)
+    made = planner(min_changes=0).look()
+    assert made
+    assert made.run
+    assert made.reason == "nothing changed since version 1, and min_changes is 0"
+
+
+def test_damaged_version_does_not_stop_the_nightly_training(
+    planner: Callable[..., Planner], photos: Photos, settings: Settings, database: Database
+) -> None:
+    """A version that cannot be read is no reason to keep it."""
+    folder = publish(settings, database, snapshot.take(photos).id)
+    (folder / "manifest.json").unlink()
+    made = planner().look()
+    assert made
+    assert made.run
+
+
+def test_quiet_hours_put_a_slot_off(planner: Callable[..., Planner], photos: Photos, clock: Clock) -> None:
+    """A slot in quiet hours trains once they are over, and once only; a restart in between forgets nothing."""
+    quiet = {"quiet": "22:00-06:00"}
+    assert planner(**quiet).look() is None
+    clock.time = SLOT.replace(hour=5, minute=59)
+    assert planner(**quiet).look() is None
+    clock.time += MINUTE
+    made = planner(**quiet).look()
+    assert made
+    assert (made.due, made.run) == (SLOT, 1)
+    assert planner(**quiet).look() is None
+
+
+def test_quiet_hours_longer_than_the_grace_time_cost_a_slot(planner: Callable[..., Planner], photos: Photos) -> None:
+    """What would be too late after them is settled at once, and says why."""
+    made = planner(quiet="22:00-06:00", grace_hours=2).look()
+    assert made
+    assert made.run is None
+    assert made.reason == "the quiet hours last until 06:00, and then it is too late for it"
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=hours) for hours in (1, 5, 30, 24 * 40)])
+def test_clock_that_jumps_ahead_and_back_trains_each_slot_once(
+    planner: Callable[..., Planner], photos: Photos, database: Database, clock: Clock, jump: timedelta
+) -> None:
+    """A clock that is wrong for a while takes one slot early; every other one trains at its time."""
+    trained = []
+    for at in [SLOT, SLOT + jump, *(SLOT + step * HOUR for step in range(1, 24 * 4))]:
+        clock.time = at
+        made = planner(cron="30 */8 * * *").look()
+        if made:
+            trained.append(made.due)
+            end_run(database)
+    assert len(trained) == len(set(trained))
+    assert {SLOT.replace(hour=0) + step * 8 * HOUR for step in range(12)} <= set(trained)
+
+
+def test_clock_that_is_set_back_trains_nothing_twice(
+    planner: Callable[..., Planner], photos: Photos, database: Database, clock: Clock
+) -> None:
+    """The hours that come twice have no slot the second time."""
+    trained = []
+    for at in [SLOT + step * HOUR for step in (*range(24), *range(12, 30))]:
+        clock.time = at
+        made = planner(every_hours=1).look()
+        if made:
+            trained.append(made.due)
+            end_run(database)
+    assert trained == [SLOT.replace(minute=0) + step * HOUR for step in range(30)]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("when", [{"cron": "30 2 * * *"}, {"cron": "15 1-3 * * sun"}, {"every_hours": 36}])
+@pytest.mark.parametrize("quiet", ["", "22:00-02:30"])
+def test_over_a_year_each_slot_is_settled_once(
+    database: Database, settings: Settings, clock: Clock, zone: str, when: dict[str, Any], quiet: str
+) -> None:
+    """A trainer that looks at random moments settles every slot that it can see, once and within the grace time."""
+    schedule = Schedule(time_zone=zone, quiet=quiet, **when)
+    slots, settled, random = Slots(database, clock), list[Slot](), np.random.default_rng(0)
+    while clock.time < SLOT + 365 * DAY:
+        clock.time += timedelta(hours=random.choice([1 / 60, 1, 12]) * random.uniform(0.1, 4))
+        made = Planner(settings.model_copy(update={"schedule": schedule}), database, clock).look()
+        settled += [made] if made else []
+        due = latest_slot(schedule, clock.time)
+        assert due is None or quiet_until(schedule, clock.time) or slots.decided(due)
+    assert len({slot.due for slot in settled}) == len(settled) > 5
+    assert all(slot.due <= slot.decided <= slot.due + 12 * HOUR for slot in settled)
+
+
+async def test_schedule_is_looked_at_again_after_a_fault_of_the_database(
+    planner: Callable[..., Planner], photos: Photos, database: Database, settings: Settings
+) -> None:
+    """A disk that fails for a while puts a slot off and does not lose it."""
+    stop, made = threading.Event(), planner()
+    database.close()
+    aside = settings.database_file.rename(settings.data / "aside.db")
+    settings.database_file.write_bytes(b"no database" * 1000)
+    with capture_logs() as logs:
+        thread = threading.Thread(target=made.watch, args=(stop,))
+        thread.start()
+        await until(lambda: any(entry["log_level"] == "warning" for entry in logs))
+    stop.set()
+    thread.join()
+    aside.replace(settings.database_file)
+    again = made.look()
+    assert again
+    assert again.run

@@ -1,55 +1,96 @@
-"""When training is due. APScheduler only puts runs into the queue."""
+"""What becomes of each slot of the schedule: a run in the queue, or the reason why not."""
 
+import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
+import structlog
 
-from storage.settings import Schedule
+from storage.database import Database, now
+from storage.errors import ModelError, PhotoError, RetrainbotError, RunError
+from storage.models import Models, Version
+from storage.photos import Photos
+from storage.reindex import reindex
+from storage.runs import RunOptions
+from storage.settings import Settings
+from storage.slots import Slot, Slots
+from storage.timetable import grace, latest_slot, quiet_until
+from trainer import snapshot
+from trainer.snapshot import Snapshot
 
+# A library's alarm sleeps until a time on the wall clock, which may be set; a look at it costs next to nothing.
+LOOK_SECONDS = 10.0
 
-def latest_slot(schedule: Schedule, now: datetime) -> datetime | None:
-    """The last slot at or before `now` that is still within the grace time; None where there is none."""
-    trigger = _trigger(schedule)
-    moment = now.astimezone(UTC) - timedelta(hours=schedule.grace_hours)
-    slot = None
-    while (following := trigger.get_next_fire_time(None, moment)) and following.astimezone(UTC) <= now:
-        slot = following
-        # Where the clock is set back, the trigger may name a time that has gone by already.
-        moment = max(moment, following.astimezone(UTC)) + timedelta(minutes=1)
-    return slot
-
-
-def slot_key(slot: datetime) -> str:
-    """The same for both passes of an hour that the clock goes through twice, so that such a slot trains once."""
-    return f"schedule {slot.replace(tzinfo=None).isoformat(timespec='minutes')}"
+log = structlog.get_logger()
 
 
-def start(schedule: Schedule, due: Callable[[datetime], None], clock: Callable[[], datetime]) -> BackgroundScheduler:
-    """Call `due` with each slot, on a thread of its own, until the scheduler is shut down.
+class Planner:
+    """Looks at the clock again and again, and settles each slot once; several missed ones are settled as one."""
 
-    The first call comes at once where a slot was missed within the grace time: the computer may have been off.
-    """
-    scheduler = BackgroundScheduler(timezone=UTC)
+    def __init__(self, settings: Settings, database: Database, clock: Callable[[], datetime] = now) -> None:
+        self._settings = settings
+        self._schedule = settings.schedule
+        self._clock = clock
+        self._slots = Slots(database, clock)
+        self._photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
+        self._models = Models(database, settings.models_dir)
 
-    def fire() -> None:
-        slot = latest_slot(schedule, clock())
+    def watch(self, stop: threading.Event) -> None:
+        """Look at once, because the computer may have been off, and from then on until `stop`."""
+        while not stop.is_set():
+            try:
+                self.look()
+            except (RetrainbotError, OSError) as error:
+                log.warning("the schedule could not be looked at", reason=str(error))
+            stop.wait(LOOK_SECONDS)
+
+    def look(self) -> Slot | None:
+        """Settle the slot that is due, if one is. Raises DatabaseError or OSError where the disk does not allow it."""
+        moment = self._clock()
+        due = latest_slot(self._schedule, moment)
+        if due is None or self._slots.decided(due):
+            return None
+        over = quiet_until(self._schedule, moment)
+        if over is None:
+            return self._settle(due)
+        if over < due + grace(self._schedule):
+            return None  # It can wait for the end of the quiet hours.
+        until = over.astimezone(self._schedule.zone)
+        return self._decide(due, f"the quiet hours last until {until:%H:%M}, and then it is too late for it")
+
+    def _settle(self, due: datetime) -> Slot | None:
+        try:
+            reindex(self._photos)
+            wanted, reason = self._wanted(snapshot.take(self._photos))
+        except (PhotoError, RunError) as error:
+            return self._decide(due, str(error))
+        return self._decide(due, reason, RunOptions.from_settings(self._settings.training) if wanted else None)
+
+    def _decide(self, due: datetime, reason: str, options: RunOptions | None = None) -> Slot | None:
+        slot = self._slots.decide(due, reason, options)
         if slot is not None:
-            due(slot)
+            log.info("schedule", due=slot.due.isoformat(), run=slot.run, reason=slot.reason)
+        return slot
 
-    if schedule.cron:
-        scheduler.add_job(
-            fire,
-            _trigger(schedule),
-            next_run_time=datetime.now(UTC),
-            misfire_grace_time=int(schedule.grace_hours * 3600),
-            coalesce=True,
-            max_instances=1,
-        )
-    scheduler.start()
-    return scheduler
+    def _wanted(self, present: Snapshot) -> tuple[bool, str]:
+        """Whether enough has changed since the newest version, served or not, and how much."""
+        try:
+            newest = self._newest()
+        except ModelError as error:
+            return True, f"what the newest version was made of cannot be told ({error})"
+        if newest is None:
+            return True, "there is no version yet"
+        since, least = f"since version {newest.number}", self._schedule.min_changes
+        if newest.manifest.snapshot == present.id:
+            return least == 0, f"nothing changed {since}" + (", and min_changes is 0" if least == 0 else "")
+        before = snapshot.read(self._settings.snapshots_dir, newest.manifest.snapshot, self._photos.folder)
+        if before is None:
+            return True, f"photos or classes changed {since}"
+        count = snapshot.changes(before, present).photos
+        if count < least:
+            return False, f"not enough new or changed photos {since}: {count} of at least {least}"
+        return True, f"new, changed or removed photos {since}: {count}"
 
-
-def _trigger(schedule: Schedule) -> CronTrigger:
-    return CronTrigger.from_crontab(schedule.cron, timezone=schedule.zone)
+    def _newest(self) -> Version | None:
+        numbers = self._models.numbers()
+        return self._models.get(numbers[-1]) if numbers else None

@@ -1,0 +1,87 @@
+"""What was decided for each slot of the schedule: a run, or why none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from storage.database import Database, now
+from storage.runs import RunOptions, put
+from storage.settings import Schedule
+from storage.tables import SlotRow
+from storage.timetable import latest_slot, next_slot, quiet_until
+
+
+@dataclass(frozen=True)
+class Slot:
+    """`run` is None where it did not train; `reason` says why it did or did not, and reads after a colon."""
+
+    due: datetime
+    decided: datetime
+    run: int | None
+    reason: str
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "due": self.due.isoformat(),
+            "decided": self.decided.isoformat(),
+            "run": self.run,
+            "reason": self.reason,
+        }
+
+
+class Slots:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def decided(self, due: datetime) -> bool:
+        with self._database.read() as session:
+            return session.get(SlotRow, _key(due)) is not None
+
+    def decide(self, due: datetime, reason: str, options: RunOptions | None = None) -> Slot | None:
+        """Settle a slot for good; with options by a run, unless one is under way, and all in one transaction.
+
+        None where the slot was settled before, perhaps by another trainer.
+        """
+        with self._database.write() as session:
+            if session.get(SlotRow, _key(due)) is not None:
+                return None
+            run = None
+            if options is not None:
+                row, _ = put(session, options, "schedule", self._clock(), key=_key(due), join=True)
+                run = row.id if row.key == _key(due) else None
+                reason = reason if run else f"a run was under way already (run {row.id})"
+            slot = SlotRow(key=_key(due), due_at=due, decided_at=self._clock(), run=run, reason=reason)
+            session.add(slot)
+        return _slot(slot)
+
+    def last(self) -> Slot | None:
+        """The latest slot that was settled."""
+        # A clock that was ahead for a while leaves slots of the future behind.
+        query = select(SlotRow).where(SlotRow.due_at <= self._clock()).order_by(SlotRow.due_at.desc()).limit(1)
+        with self._database.read() as session:
+            row = session.scalar(query)
+        return _slot(row) if row else None
+
+    def next_start(self, schedule: Schedule) -> datetime | None:
+        """When training starts next, conditions permitting: at a slot, or after the quiet hours that it falls into.
+
+        In UTC; None where there is no schedule.
+        """
+        moment = self._clock()
+        over, waiting = quiet_until(schedule, moment), latest_slot(schedule, moment)
+        if over and waiting and not self.decided(waiting):
+            return over
+        slot = next_slot(schedule, moment)
+        return (quiet_until(schedule, slot) or slot) if slot else None
+
+
+def _key(due: datetime) -> str:
+    return f"schedule {due.isoformat()}"
+
+
+def _slot(row: SlotRow) -> Slot:
+    return Slot(row.due_at, row.decided_at, row.run, row.reason)
