@@ -84,7 +84,7 @@ class Pipeline:
 
     async def judge(self, data: Snapshot) -> Judged:
         candidate, served = await self.evaluate(data)
-        verdict = judge(candidate, served, force=self.run.options.force)
+        verdict = judge(candidate, served, self.box.settings.gate, force=self.run.options.force)
         return Judged(candidate, served, verdict)
 
     def export(self, data: Snapshot, fitted: Fitted) -> None:
