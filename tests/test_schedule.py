@@ -1,6 +1,5 @@
 """What the trainer makes of the slots of the schedule: a run, or a reason why not."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from storage.settings import Schedule, Settings
 from storage.slots import Slot, Slots
 from storage.timetable import latest_slot, quiet_until
 from trainer import snapshot
-from trainer.schedule import Planner
+from trainer.schedule import Alarm, Planner
 
 SLOT = datetime(2030, 1, 1, 2, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -304,17 +303,26 @@ async def test_schedule_is_looked_at_again_after_a_fault_of_the_database(
     planner: Callable[..., Planner], photos: Photos, database: Database, settings: Settings
 ) -> None:
     """A disk that fails for a while puts a slot off and does not lose it."""
-    stop, made = threading.Event(), planner()
+    made = planner()
+    alarm = Alarm(made)
     database.close()
     aside = settings.database_file.rename(settings.data / "aside.db")
     settings.database_file.write_bytes(b"no database" * 1000)
     with capture_logs() as logs:
-        thread = threading.Thread(target=made.watch, args=(stop,))
-        thread.start()
+        alarm.start()
         await until(lambda: any(entry["log_level"] == "warning" for entry in logs))
-    stop.set()
-    thread.join()
+    alarm.stop()
     aside.replace(settings.database_file)
     again = made.look()
     assert again
     assert again.run
+
+
+def test_clock_that_is_set_back_does_not_put_off_the_next_look(planner: Callable[..., Planner]) -> None:
+    """A computer that started with a clock a day ahead is not left without a schedule for that day."""
+    alarm = Alarm(planner(cron=""))
+    yesterday = datetime.now(UTC) - DAY
+    alarm.keep_up(yesterday)
+    assert alarm.next_look == yesterday
+    alarm.keep_up(yesterday - MINUTE / 6)
+    assert alarm.next_look == yesterday

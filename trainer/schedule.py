@@ -1,10 +1,10 @@
 """What becomes of each slot of the schedule: a run in the queue, or the reason why not."""
 
-import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from storage.database import Database, now
 from storage.errors import ModelError, PhotoError, RetrainbotError, RunError
@@ -18,8 +18,7 @@ from storage.timetable import grace, latest_slot, quiet_until
 from trainer import snapshot
 from trainer.snapshot import Snapshot
 
-# A library's alarm sleeps until a time on the wall clock, which may be set; a look at it costs next to nothing.
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 10  # A look at the clock costs next to nothing, and sees also that it was set.
 
 log = structlog.get_logger()
 
@@ -35,14 +34,12 @@ class Planner:
         self._photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         self._models = Models(database, settings.models_dir)
 
-    def watch(self, stop: threading.Event) -> None:
-        """Look at once, because the computer may have been off, and from then on until `stop`."""
-        while not stop.is_set():
-            try:
-                self.look()
-            except (RetrainbotError, OSError) as error:
-                log.warning("the schedule could not be looked at", reason=str(error))
-            stop.wait(LOOK_SECONDS)
+    def tend(self) -> None:
+        """Look, and wait for better times where the disk does not allow it."""
+        try:
+            self.look()
+        except (RetrainbotError, OSError) as error:
+            log.warning("the schedule could not be looked at", reason=str(error))
 
     def look(self) -> Slot | None:
         """Settle the slot that is due, if one is. Raises DatabaseError or OSError where the disk does not allow it."""
@@ -94,3 +91,35 @@ class Planner:
     def _newest(self) -> Version | None:
         numbers = self._models.numbers()
         return self._models.get(numbers[-1]) if numbers else None
+
+
+class Alarm:
+    """Has the planner look at the clock again and again, on a thread of its own, until it is stopped."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._job = self._scheduler.add_job(
+            planner.tend,
+            "interval",
+            seconds=LOOK_SECONDS,
+            next_run_time=datetime.now(UTC),  # At once, because the computer may have been off.
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        self._scheduler.shutdown(wait=False)
+
+    @property
+    def next_look(self) -> datetime:
+        moment: datetime = self._job.next_run_time
+        return moment
+
+    def keep_up(self, moment: datetime) -> None:
+        """See to it that the next look is soon: where the clock was set back, it would be as far off as that."""
+        if self.next_look - moment > timedelta(seconds=2 * LOOK_SECONDS):
+            self._job.modify(next_run_time=moment)

@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -14,7 +15,7 @@ from storage.lifeline import follow_parent
 from storage.runs import Runs
 from storage.settings import Settings
 from trainer import gpu
-from trainer.schedule import Planner
+from trainer.schedule import Alarm, Planner
 from trainer.worker import Worker
 
 POLL_SECONDS = 0.5
@@ -30,20 +31,26 @@ def serve(settings: Settings) -> None:
     _stop_on_signals(stop)
     follow_parent(stop.set)
     database = Database(settings.database_file)
-    trainer = Trainer(settings, database, stop)
+    alarm = Alarm(Planner(settings, database))
+    trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()))
     threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()
-    planner = Planner(settings, database)
-    threading.Thread(target=planner.watch, args=(stop,), name="schedule", daemon=True).start()
+    alarm.start()
     log.info("trainer ready")
     try:
         trainer.work()
     finally:
+        alarm.stop()
         log.info("trainer stopped")
 
 
 class Trainer:
-    def __init__(self, settings: Settings, database: Database, stop: threading.Event) -> None:
+    """`tend` is called again and again while nothing is trained."""
+
+    def __init__(
+        self, settings: Settings, database: Database, stop: threading.Event, tend: Callable[[], None] = lambda: None
+    ) -> None:
         self._standby = settings.training.standby
+        self._tend = tend
         self._stop = stop
         self._runs = Runs(database)
         self._reports = GpuReports(database)
@@ -53,6 +60,7 @@ class Trainer:
         """Work run after run until it is told to stop."""
         try:
             while not self._stop.wait(POLL_SECONDS):
+                self._tend()
                 try:
                     self._look()
                 except DatabaseError as error:  # Such as a full disk; a run that is lost by it is taken up again.
