@@ -21,6 +21,7 @@ NEEDED: Mapping[str, Role | None] = MappingProxyType(
         "ask": Role.VIEWER,  # A photo without a class.
         "classes": Role.VIEWER,
         "status": Role.VIEWER,
+        "schedule": Role.VIEWER,
         "gpu": Role.VIEWER,
         "label": Role.LABELLER,
         "undo": Role.LABELLER,

@@ -125,6 +125,7 @@ class Desk:
             "train": self._commands.train,
             "cancel": self._commands.cancel,
             "status": self._commands.status,
+            "schedule": self._commands.schedule,
             "classes": self._commands.classes,
             "gpu": self._commands.gpu,
             "people": self._people.people,

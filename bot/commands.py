@@ -87,6 +87,10 @@ class Commands:
     async def status(self, message: Message) -> None:
         await self._delivery.reply(message, reports.status(await asyncio.to_thread(self._status)))
 
+    async def schedule(self, message: Message) -> None:
+        outlook = await asyncio.to_thread(self._stores.slots.outlook, self._settings.schedule)
+        await self._delivery.reply(message, reports.schedule(outlook))
+
     async def classes(self, message: Message) -> None:
         counts = await asyncio.to_thread(self._stores.photos.classes)
         for page in pages(reports.classes(counts)):

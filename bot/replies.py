@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "learn from the photos: /train, or /train head, full or scratch",
     "cancel": "end the training that is under way",
     "status": "what answers now, and what is going on",
+    "schedule": "when I train by myself, and what became of it last time",
     "gpu": "the computer that trains",
     "people": "who may do what",
 }

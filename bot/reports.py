@@ -11,6 +11,7 @@ from storage.labels import shown
 from storage.models import Served
 from storage.photos import ClassCount
 from storage.runs import Run, RunState
+from storage.slots import Outlook
 
 THIN = 10  # With fewer photos a class is learned badly, and its test photos are too few to tell.
 STEPS = {
@@ -91,6 +92,10 @@ def status(state: Status) -> str:
             f"{state.free_bytes / 1e9:.1f} GB of disk left",
         ]
     )
+
+
+def schedule(outlook: Outlook) -> str:
+    return "\n".join(fill("{line}", line=line) for line in outlook.lines())
 
 
 def classes(counts: Sequence[ClassCount]) -> list[str]:

@@ -15,6 +15,7 @@ from storage.photos import Photos
 from storage.quarantine import Quarantine
 from storage.runs import Runs
 from storage.settings import Settings
+from storage.slots import Slots
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Stores:
     people: People
     models: Models
     runs: Runs
+    slots: Slots
     follows: Follows
     gpus: GpuReports
 
@@ -44,6 +46,7 @@ def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | Non
         People(database, settings.telegram.users),
         Models(database, settings.models_dir),
         Runs(database),
+        Slots(database),
         Follows(database),
         GpuReports(database),
     )

@@ -18,6 +18,7 @@ from storage.errors import RunError
 from storage.gpus import Gpu, GpuReport, GpuReports
 from storage.runs import Run, RunOptions, RunState
 from storage.settings import BackboneName, Mode
+from storage.slots import Slots
 from trainer.worker import Worker
 
 
@@ -104,11 +105,13 @@ def status(context: typer.Context) -> None:
     served, active = state.models.served(), state.runs.active()
     classes = state.photos.classes()
     free = shutil.disk_usage(state.settings.data).free
+    outlook = Slots(state.database).outlook(state.settings.schedule)
     content: dict[str, Any] = {
         "served": {"version": served.version, "since": served.at.isoformat(), "reason": served.reason}
         if served
         else None,
         "run": describe(active) if active else None,
+        "schedule": outlook.document(),
         "photos": sum(count.photos for count in classes),
         "classes": len(classes),
         "trainers": [
@@ -123,6 +126,8 @@ def status(context: typer.Context) -> None:
     state.output.say(f"{content['photos']} photos in {len(classes)} classes, in {content['data']}")
     state.output.say(f"Serving version {served.version}: {served.reason}." if served else "No version is served yet.")
     state.output.say(f"Run {active.id} is {active.state}{_step(active)}." if active else "Nothing is being trained.")
+    for line in outlook.lines():
+        state.output.say(line)
     for trainer in content["trainers"]:
         state.output.say(f"The trainer on {trainer['host']} was last seen {trainer['seconds_ago']} s ago.")
     state.output.say(f"{free / 1e9:.1f} GB of disk are free.")

@@ -32,6 +32,43 @@ class Slot:
         }
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What the schedule is going to do, and did last. `start` is in UTC; None where there is no schedule."""
+
+    schedule: Schedule
+    start: datetime | None
+    last: Slot | None
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "next": self.start.isoformat() if self.start else None,
+            "last": self.last.document() if self.last else None,
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people, with the conditions under which it trains."""
+        if self.start is None:
+            return ["There is no schedule: training starts when somebody asks for it.", *self._last()]
+        least, quiet = self.schedule.min_changes, self.schedule.quiet
+        photos = "1 photo is" if least == 1 else f"{least} photos are"
+        return [
+            f"Training is next due at {self._time(self.start)} ({self.schedule.time_zone}).",
+            *([f"It starts if at least {photos} new, changed or gone since the newest version."] if least else []),
+            *([f"It does not start in the quiet hours, {quiet}."] if quiet else []),
+            *self._last(),
+        ]
+
+    def _last(self) -> list[str]:
+        if self.last is None:
+            return []
+        became = "it did not train" if self.last.run is None else f"run {self.last.run}"
+        return [f"Last time, at {self._time(self.last.due)}: {became}: {self.last.reason.rstrip('.')}."]
+
+    def _time(self, moment: datetime) -> str:
+        return f"{moment.astimezone(self.schedule.zone):%Y-%m-%d %H:%M}"
+
+
 class Slots:
     def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
         self._database = database
@@ -66,11 +103,11 @@ class Slots:
             row = session.scalar(query)
         return _slot(row) if row else None
 
-    def next_start(self, schedule: Schedule) -> datetime | None:
-        """When training starts next, conditions permitting: at a slot, or after the quiet hours that it falls into.
+    def outlook(self, schedule: Schedule) -> Outlook:
+        return Outlook(schedule, self._next_start(schedule), self.last())
 
-        In UTC; None where there is no schedule.
-        """
+    def _next_start(self, schedule: Schedule) -> datetime | None:
+        """At a slot, or after the quiet hours that it falls into."""
         moment = self._clock()
         over, waiting = quiet_until(schedule, moment), latest_slot(schedule, moment)
         if over and waiting and not self.decided(waiting):

@@ -80,7 +80,10 @@ async def test_train_leaves_the_counting_to_the_run(chat: Chat) -> None:
 async def test_train_names_the_ways(chat: Chat, paint: Painter) -> None:
     """/train with an unknown mode says which there are."""
     await teach(chat, paint, "rose", "tulip")
-    assert await answer(chat, "/train <i>") == "“<i>” is not a way to train. There is: head, full, scratch. Try /train head."
+    assert (
+        await answer(chat, "/train <i>")
+        == "“<i>” is not a way to train. There is: head, full, scratch. Try /train head."
+    )
 
 
 async def test_train_starts_one_run(chat: Chat, paint: Painter) -> None:
@@ -130,6 +133,18 @@ async def test_status_tells_the_state(chat: Chat, publish_tiny: PublishTiny, pai
         "Trainer seen 5 min ago",
     ]
     assert lines[5].endswith("GB of disk left")
+
+
+async def test_schedule_is_told(chat: Chat) -> None:
+    """/schedule tells when training is next due, its conditions, and why the last slot did or did not train."""
+    first = (await answer(chat, "/schedule")).splitlines()
+    assert first[0].startswith("Training is next due at ")
+    assert first[0].endswith(" 02:30 (UTC).")
+    assert first[1:] == ["It starts if at least 1 photo is new, changed or gone since the newest version."]
+    due = datetime(2026, 1, 5, 2, 30, tzinfo=UTC)
+    chat.service.stores.slots.decide(due, "nothing changed since version 2 <b>")
+    told = "Last time, at 2026-01-05 02:30: it did not train: nothing changed since version 2 <b>."
+    assert (await answer(chat, "/schedule")).splitlines()[2:] == [told]
 
 
 async def test_gpu_in_plain_words(chat: Chat) -> None:

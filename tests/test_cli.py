@@ -118,7 +118,10 @@ def test_training_makes_a_version_that_is_served(trained: dict[str, Any], data: 
     assert (trained["photos"], trained["classes"]) == (30, 3)
     assert trained["metrics"]["test_accuracy"] == 1.0
     assert {"records", "features", "head", "export", "evaluate", "publish"} <= trained["seconds"].keys()
-    assert document("--data", data, "status")["served"]["version"] == trained["version"]
+    status = document("--data", data, "status")
+    assert status["served"]["version"] == trained["version"]
+    assert status["schedule"]["next"]
+    assert status["schedule"]["last"] is None
 
 
 def test_classify_prints_every_class_best_first(trained: dict[str, Any], data: Path, folders: Path) -> None:

@@ -153,6 +153,33 @@ def test_next_start_knows_of_quiet_hours(database: Database, quiet: str, now: st
     store = slots(database, at=DUE.replace(hour=hours, minute=minutes))
     if settled:
         store.decide(DUE, "nothing changed")
-    begins = store.next_start(schedule)
-    assert begins
-    assert f"{begins:%H:%M}" == start
+    outlook = store.outlook(schedule)
+    assert outlook.lines()[0] == f"Training is next due at 2030-01-01 {start} (UTC)."
+    assert outlook.document()["next"] == f"2030-01-01T{start}:00+00:00"
+
+
+def test_outlook_in_words(database: Database) -> None:
+    """The times are those of the schedule's zone; the conditions and the last slot are told where there are any."""
+    schedule = Schedule(time_zone="Europe/Berlin", min_changes=10, quiet="08:00-18:00")
+    lines = slots(database).outlook(schedule).lines()
+    assert lines == [
+        "Training is next due at 2030-01-02 02:30 (Europe/Berlin).",
+        "It starts if at least 10 photos are new, changed or gone since the newest version.",
+        "It does not start in the quiet hours, 08:00-18:00.",
+    ]
+    slots(database).decide(DUE, "nothing changed since version 2")
+    told = "Last time, at 2030-01-01 03:30: it did not train: nothing changed since version 2."
+    assert slots(database).outlook(schedule).lines() == [*lines, told]
+    always = Schedule(min_changes=0)
+    assert slots(database).outlook(always).lines()[1] == told.replace("03:30", "02:30")
+
+
+def test_outlook_without_a_schedule(database: Database) -> None:
+    """Training on demand only; what the schedule did before is still told."""
+    slots(database).decide(DUE, "there is no version yet", OPTIONS)
+    outlook = slots(database).outlook(Schedule(cron=""))
+    assert outlook.document()["next"] is None
+    assert outlook.lines() == [
+        "There is no schedule: training starts when somebody asks for it.",
+        "Last time, at 2030-01-01 02:30: run 1: there is no version yet.",
+    ]

@@ -84,9 +84,8 @@ class Planner:
         if before is None:
             return True, f"photos or classes changed {since}"
         count = snapshot.changes(before, present).photos
-        if count < least:
-            return False, f"not enough new or changed photos {since}: {count} of at least {least}"
-        return True, f"new, changed or removed photos {since}: {count}"
+        changed = f"{count} photo{'s' if count != 1 else ''} new, changed or gone {since}"
+        return (True, changed) if count >= least else (False, f"not enough: {changed}, of at least {least}")
 
     def _newest(self) -> Version | None:
         numbers = self._models.numbers()
