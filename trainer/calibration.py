@@ -59,7 +59,7 @@ def calibrate(logits: Floats, truth: Labels, precision: float) -> Calibration:
     `precision`, 0 to 1, is the part of the sure answers that is to be right. A class for photos of nothing counts as
     any other does: to be wrongly sure of it is to turn away a photo that was meant.
     """
-    temperature = _temperature(logits, truth)
+    temperature = best_temperature(logits, truth)
     before, after = (np.exp(log_softmax(some)) for some in (logits, logits / np.float32(temperature)))
     sure_above = _sure_above(after, truth, precision) if len(truth) else None
     measured = _reliability(before, after, truth, sure_above)
@@ -83,8 +83,8 @@ def calibration_error(probabilities: Floats, truth: Labels) -> float:
     return float(np.abs(np.bincount(bins, surplus, BINS)).sum()) / len(truth)
 
 
-def _temperature(logits: Floats, truth: Labels) -> float:
-    """The one with the least log loss; 1 without photos.
+def best_temperature(logits: Floats, truth: Labels) -> float:
+    """The temperature with the least log loss; 1 without photos.
 
     The loss is convex in the sharpness, 1 / temperature. A few photos, all of them right, would make it as sharp as may
     be: so the distance from 1 counts, too, for as much as DOUBT photos, by a term that is convex as well.

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from storage.images import Pixels
 from trainer.backbones import Backbone, digest_of
 from trainer.batches import Feed, Labels, Samples, Targets, plain_batches, targets_of
+from trainer.calibration import best_temperature
 from trainer.checkpoints import Checkpoints
 from trainer.course import Course, listed, named
 from trainer.curve import Curve, Point
 from trainer.faults import OutOfMemoryError, in_plain_words, not_a_number
 from trainer.learner import Learner, Start
+from trainer.losses import accuracy, log_loss, log_softmax
 from trainer.plan import Plan
 
 HALVINGS = 2  # How often a batch that does not fit into memory is halved.
@@ -191,11 +192,14 @@ class _Fit:
 
 
 def _judged(logits: NDArray[np.float32], labels: Labels) -> tuple[float | None, float | None]:
-    """The mean log loss and the accuracy; None for both without photos. Raises RunError where a logit is no number."""
+    """The mean log loss at the best temperature, and the accuracy; None for both without photos.
+
+    It is at that temperature that a network is served: smoothed labels alone would make a good one look bad. Raises
+    RunError where a logit is no number.
+    """
     if not len(labels):
         return None, None
     if not np.isfinite(logits).all():
         raise not_a_number()
-    logs = tf.nn.log_softmax(logits.astype(np.float64)).numpy()
-    loss = -logs[np.arange(len(labels)), labels].mean()
-    return float(loss), float((logits.argmax(axis=1) == labels).mean())
+    logs = log_softmax(logits / np.float32(best_temperature(logits, labels)))
+    return log_loss(logs, labels), accuracy(logits, labels)
