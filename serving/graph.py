@@ -66,11 +66,6 @@ class Graph:
             )
 
 
-def freeze(function: Any) -> Any:
-    """The concrete function with its variables as constants, so that TensorFlow folds and fuses them."""
-    return convert_variables_to_constants_v2(function)
-
-
 def run(function: Any, pixels: Pixels, sizes: tuple[int, ...] = BATCHES) -> NDArray[np.float32]:
     """The frozen function's only output for n inputs, in batches of `sizes` (ascending), the last one padded.
 
@@ -84,9 +79,8 @@ def run(function: Any, pixels: Pixels, sizes: tuple[int, ...] = BATCHES) -> NDAr
 
 
 def _run(function: Any, part: Pixels, size: int) -> NDArray[np.float32]:
-    padded = np.zeros((size, *part.shape[1:]), np.uint8)
-    padded[: len(part)] = part
-    (output,) = function(tf.constant(padded))
+    padding = np.zeros((size - len(part), *part.shape[1:]), np.uint8)
+    (output,) = function(tf.constant(np.concatenate([part, padding]) if len(padding) else part))
     rows: NDArray[np.float32] = output.numpy()[: len(part)]
     return rows
 
@@ -94,7 +88,8 @@ def _run(function: Any, part: Pixels, size: int) -> NDArray[np.float32]:
 def _load(folder: Path) -> Any:
     try:
         model = tf.saved_model.load(str(folder))  # Holds the variables; the signature alone does not.
-        frozen = freeze(model.signatures["serving_default"])
+        # With variables as constants, TensorFlow folds and fuses them.
+        frozen = convert_variables_to_constants_v2(model.signatures["serving_default"])
     except Exception as error:  # TensorFlow raises almost anything for a damaged file, protobuf's errors included.
         raise ModelError(
             f"The model in {folder} cannot be loaded ({type(error).__name__}); train again or roll back."

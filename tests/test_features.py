@@ -1,173 +1,183 @@
-"""Features are computed once, survive a kill at any byte, and damage costs only what was damaged."""
+"""Features are computed once, as Keras would; photos that cannot be read are told, and what was done is kept."""
 
 import hashlib
-import os
-import signal
-import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from networks import FEATURES, SIZE, photos, tiny_backbone
 from numpy.typing import NDArray
 from PIL import Image
 
-from storage.images import model_input
-from trainer.features import FeatureStore, extract
-
-DIMENSION = 5
-
-
-def _sha(number: int) -> str:
-    return hashlib.sha256(str(number).encode()).hexdigest()
+from storage.images import Pixels, model_input
+from storage.splits import Split
+from trainer.backbones import Backbone
+from trainer.feature_store import FeatureStore
+from trainer.features import Extractor
+from trainer.snapshot import ROW, SPLITS, Snapshot
 
 
-def _store(folder: Path) -> FeatureStore:
-    return FeatureStore(folder, "network", "abc", DIMENSION)
-
-
-def _rows(*numbers: int) -> NDArray[np.float32]:
-    return np.array([np.arange(DIMENSION) + 100 * number for number in numbers], np.float32)
-
-
-def _append(store: FeatureStore, *numbers: int) -> None:
-    store.append([_sha(number) for number in numbers], _rows(*numbers))
-
-
-def test_features_come_back_after_reopening(tmp_path: Path) -> None:
-    """What was appended is read back in any order, also by the next process to open the store."""
-    _append(_store(tmp_path), 1, 2, 3)
-    store = _store(tmp_path)
-    np.testing.assert_array_equal(store.read([_sha(3), _sha(1), _sha(3)]), _rows(3, 1, 3))
-    assert store.missing([_sha(4), _sha(2), _sha(4)]) == [_sha(4)]
-    assert store.read([]).shape == (0, DIMENSION)
-    with pytest.raises(KeyError):
-        store.read([_sha(4)])
-
-
-def test_each_network_has_features_of_its_own(tmp_path: Path) -> None:
-    """Another backbone, or the same with other weights, shares nothing."""
-    _append(_store(tmp_path), 1)
-    for name, digest in (("other", "abc"), ("network", "abd")):
-        assert FeatureStore(tmp_path, name, digest, DIMENSION).missing([_sha(1)]) == [_sha(1)]
-
-
-@settings(deadline=None)
-@given(cut=st.integers(0, 3 * (32 + 4 * DIMENSION + 4)))
-def test_file_cut_at_any_byte_keeps_its_whole_records(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
-    """A write cut short anywhere loses the record it was in, and later appends are not spoilt by the rest of it."""
-    folder = tmp_path_factory.mktemp("cut")
-    store = _store(folder)
-    _append(store, 1, 2, 3)
-    os.truncate(store.path, cut)
-    store = _store(folder)
-    whole = cut // (32 + 4 * DIMENSION + 4)
-    assert store.missing([_sha(n) for n in (1, 2, 3)]) == [_sha(n) for n in (1, 2, 3)][whole:]
-    _append(store, 4)
-    again = _store(folder)
-    np.testing.assert_array_equal(again.read([_sha(4)]), _rows(4))
-    assert again.missing([_sha(n) for n in (1, 2, 3)]) == [_sha(n) for n in (1, 2, 3)][whole:]
-
-
-@settings(deadline=None)
-@given(place=st.integers(0, 3 * (32 + 4 * DIMENSION + 4) - 1), bit=st.integers(0, 7))
-def test_flipped_bit_costs_one_photo(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
-    """A damaged record is passed over, its photo is asked for again, and the new features win."""
-    folder = tmp_path_factory.mktemp("flip")
-    store = _store(folder)
-    _append(store, 1, 2, 3)
-    content = bytearray(store.path.read_bytes())
-    content[place] ^= 1 << bit
-    store.path.write_bytes(content)
-    store = _store(folder)
-    hit = place // (32 + 4 * DIMENSION + 4) + 1
-    assert store.missing([_sha(n) for n in (1, 2, 3)]) == [_sha(hit)]
-    _append(store, hit)
-    np.testing.assert_array_equal(_store(folder).read([_sha(n) for n in (1, 2, 3)]), _rows(1, 2, 3))
-
-
-WRITER = """
-import hashlib, sys
-from pathlib import Path
-import numpy as np
-from trainer.features import FeatureStore
-store = FeatureStore(Path(sys.argv[1]), "network", "abc", 5)
-print("ready", flush=True)
-for number in range(int(sys.argv[2]), int(sys.argv[3])):
-    row = np.arange(5, dtype=np.float32)[None] + 100 * number
-    store.append([hashlib.sha256(str(number).encode()).hexdigest()], row)
-"""
-
-
-def _writer(folder: Path, first: int, end: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", WRITER, str(folder), str(first), str(end)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
-
-
-def test_two_writers_and_a_kill_lose_nothing_that_was_kept(tmp_path: Path) -> None:
-    """Two processes append at once and one is killed: every record in the file is whole and right."""
-    with _writer(tmp_path, 0, 300) as patient, _writer(tmp_path, 1000, 10**6) as doomed:
-        assert doomed.stdout is not None
-        doomed.stdout.readline()
-        assert patient.wait() == 0
-        doomed.send_signal(signal.SIGKILL)
-    store = _store(tmp_path)
-    np.testing.assert_array_equal(store.read([_sha(n) for n in range(300)]), _rows(*range(300)))
-    kept = [n for n in range(1000, 3000) if not store.missing([_sha(n)])]
-    assert kept == list(range(1000, 1000 + len(kept)))
-    np.testing.assert_array_equal(store.read([_sha(n) for n in kept]), _rows(*kept).reshape(-1, DIMENSION))
-
-
-def test_open_store_sees_what_another_wrote_when_it_appends(tmp_path: Path) -> None:
-    """A store that was open while another appended takes those records in with its own next append."""
-    first, second = _store(tmp_path), _store(tmp_path)
-    _append(second, 1)
-    _append(first, 2)
-    np.testing.assert_array_equal(first.read([_sha(1), _sha(2)]), _rows(1, 2))
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return tiny_backbone()
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> list[tuple[str, Path]]:
-    """Seven photos on the disk, of which the third is damaged and the fifth missing."""
-    result = []
-    for number, pixels in enumerate(photos(7, size=64)):
-        path = tmp_path / f"{number}.jpg"
+def data(tmp_path: Path) -> Snapshot:
+    """Seven photos on the disk."""
+    return _stored(tmp_path / "photos", 7)
+
+
+def _stored(folder: Path, count: int) -> Snapshot:
+    """So many photos of one class, by hash."""
+    (folder / "class").mkdir(parents=True)
+    hashes = []
+    for pixels in photos(count, size=64):
+        path = folder / "class" / "new.jpg"
         Image.fromarray(pixels).save(path)
-        result.append((_sha(number), path))
-    result[2][1].write_bytes(result[2][1].read_bytes()[:300])
-    result[4][1].unlink()
-    return result
+        digest = hashlib.sha256(path.read_bytes())
+        path.rename(path.with_stem(digest.hexdigest()))
+        hashes.append(list(digest.digest()))
+    rows = np.zeros(count, ROW)
+    rows["sha256"] = sorted(hashes)
+    rows["split"] = SPLITS.index(Split.TRAIN)
+    return Snapshot(("class",), rows, folder)
+
+
+def _store(folder: Path, backbone: Backbone, *, mirrored: bool = False) -> FeatureStore:
+    return FeatureStore(folder / "features", backbone.name, backbone.digest, FEATURES, mirrored=mirrored)
+
+
+def _pixels(data: Snapshot) -> Pixels:
+    return np.stack([model_input(photo.path.read_bytes(), SIZE) for photo in data.photos()])
+
+
+def _expected(backbone: Backbone, pixels: Pixels) -> NDArray[np.float32]:
+    return np.asarray(backbone.network(pixels, training=False))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
 def test_extract_keeps_the_networks_own_features(
-    tmp_path: Path, stored: list[tuple[str, Path]], batch_size: int
+    tmp_path: Path, backbone: Backbone, data: Snapshot, batch_size: int
 ) -> None:
     """Whatever the batch size, each readable photo gets what Keras gives for it, and the others a reason."""
-    backbone = tiny_backbone()
-    store = FeatureStore(tmp_path / "features", backbone.name, backbone.digest, FEATURES)
+    expected = _expected(backbone, _pixels(data))
+    data.photo(1).path.write_bytes(data.photo(1).path.read_bytes()[:300])
+    data.photo(2).path.write_bytes(data.photo(3).path.read_bytes())
+    data.photo(4).path.unlink()
+    store = _store(tmp_path, backbone)
     told: list[tuple[int, int]] = []
-    unreadable = extract(backbone, stored, store, batch_size, lambda done, total: told.append((done, total)))
-    assert [sha for sha, _ in unreadable] == [_sha(2), _sha(4)]
-    assert "damaged" in unreadable[0][1]
-    assert "cannot be read" in unreadable[1][1]
-    good = [photo for number, photo in enumerate(stored) if number not in {2, 4}]
-    pixels = np.stack([model_input(path.read_bytes(), SIZE) for _, path in good])
-    expected = np.asarray(backbone.network(pixels, training=False))
-    np.testing.assert_allclose(store.read([sha for sha, _ in good]), expected, atol=1e-5)
+    unreadable = Extractor(backbone, batch_size).extract(data, [store], lambda done, total: told.append((done, total)))
+    assert set(unreadable) == {data.photo(place).sha256 for place in (1, 2, 4)}
+    assert "damaged or was edited" in unreadable[data.photo(1).sha256]
+    assert "reindex" in unreadable[data.photo(2).sha256]
+    assert "cannot be read" in unreadable[data.photo(4).sha256]
+    good = [0, 3, 5, 6]
+    np.testing.assert_array_equal(np.flatnonzero(~store.missing(data.hashes)), good)
+    np.testing.assert_allclose(store.rows(data.hashes[good])[:], expected[good], atol=1e-5)
     assert told[-1] == (7, 7)
     assert told == sorted(told)
 
 
-def test_extract_of_nothing_readable_ends(tmp_path: Path) -> None:
-    """Photos that are all unreadable are all reported, and the progress still reaches its end."""
-    backbone = tiny_backbone()
-    store = FeatureStore(tmp_path / "features", backbone.name, backbone.digest, FEATURES)
+def test_what_no_decoder_takes_is_told(tmp_path: Path, backbone: Backbone) -> None:
+    """A file that is what was stored but no photo is left out with the reason, and the progress reaches its end."""
+    content = b"no photo at all"
+    digest = hashlib.sha256(content)
+    path = tmp_path / "photos" / "class" / f"{digest.hexdigest()}.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    rows = np.zeros(1, ROW)
+    rows["sha256"] = list(digest.digest())
     told: list[tuple[int, int]] = []
-    missing = [(_sha(1), tmp_path / "none.jpg")]
-    assert len(extract(backbone, missing, store, 8, lambda done, total: told.append((done, total)))) == 1
+    unreadable = Extractor(backbone, 8).extract(
+        Snapshot(("class",), rows, tmp_path / "photos"),
+        [_store(tmp_path, backbone)],
+        lambda done, total: told.append((done, total)),
+    )
+    assert "damaged" in unreadable[digest.hexdigest()]
     assert told == [(1, 1)]
-    assert extract(backbone, [], store) == []
+
+
+def test_nothing_is_read_twice(tmp_path: Path, backbone: Backbone, data: Snapshot) -> None:
+    """Photos whose features are kept are not read again, and only new ones are counted."""
+    store = _store(tmp_path, backbone)
+    read: list[Path] = []
+
+    def reading(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    extractor = Extractor(backbone, 2, reading)
+    known = Snapshot(data.classes, data.rows[[0, 2, 5]], data.folder)
+    extractor.extract(known, [store])
+    read.clear()
+    told: list[tuple[int, int]] = []
+    extractor.extract(data, [store], lambda done, total: told.append((done, total)))
+    assert sorted(read) == [data.photo(place).path for place in (1, 3, 4, 6)]
+    assert told == [(2, 4), (4, 4)]
+    assert extractor.extract(data, [store]) == {}
+    assert len(read) == 4
+
+
+def test_mirror_images_come_from_the_same_decoding(tmp_path: Path, backbone: Backbone, data: Snapshot) -> None:
+    """A mirrored store gets the features of the photos seen in a mirror; each photo is decoded once for both."""
+    pixels = _pixels(data)
+    plain, mirror = _store(tmp_path, backbone), _store(tmp_path, backbone, mirrored=True)
+    read: list[Path] = []
+
+    def reading(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    extractor = Extractor(backbone, 4, reading)
+    extractor.extract(Snapshot(data.classes, data.rows[[3]], data.folder), [plain])
+    read.clear()
+    extractor.extract(data, [plain, mirror])
+    assert len(read) == 7
+    np.testing.assert_allclose(plain.rows(data.hashes)[:], _expected(backbone, pixels), atol=1e-5)
+    np.testing.assert_allclose(mirror.rows(data.hashes)[:], _expected(backbone, pixels[:, :, ::-1]), atol=1e-5)
+    assert plain.path.stat().st_size == mirror.path.stat().st_size  # The one that was there was not computed again.
+
+
+def test_stopped_extraction_keeps_what_it_has(tmp_path: Path, backbone: Backbone, data: Snapshot) -> None:
+    """Told to stop, it ends before the next batch; the next call does the rest, and nothing twice."""
+    store = _store(tmp_path, backbone)
+    told: list[int] = []
+    extractor = Extractor(backbone, 2)
+    extractor.extract(data, [store], lambda done, _: told.append(done), stop=lambda: bool(told))
+    assert told == [2]
+    assert store.missing(data.hashes).sum() == 5
+    extractor.extract(data, [store], lambda done, _: told.append(done))
+    assert told == [2, 2, 4, 5]
+    assert not store.missing(data.hashes).any()
+
+
+def test_decoders_do_not_run_far_ahead(tmp_path: Path, backbone: Backbone) -> None:
+    """While the network has not taken the first batch, no more photos are read than may wait."""
+    data = _stored(tmp_path / "photos", 30)
+    lock, read, at_first = threading.Lock(), list[Path](), list[int]()
+
+    def reading(path: Path) -> bytes:
+        with lock:
+            read.append(path)
+        return path.read_bytes()
+
+    def stop() -> bool:
+        at_first.append(len(read))
+        return False
+
+    extractor = Extractor(backbone, 2, reading, ahead_bytes=3 * 2 * SIZE * SIZE * 3)
+    extractor.extract(data, [_store(tmp_path, backbone)], stop=stop)
+    assert len(read) == 30
+    assert at_first[0] <= 8
+
+
+def test_kept_network_answers_as_the_first_time(tmp_path: Path, backbone: Backbone, data: Snapshot) -> None:
+    """An extractor that was warmed ahead gives the same features, for any number of photos."""
+    extractor = Extractor(backbone, 4)
+    extractor.warm()
+    pixels = _pixels(data)
+    np.testing.assert_allclose(extractor.features(pixels), _expected(backbone, pixels), atol=1e-5)
+    extractor.extract(data, [store := _store(tmp_path, backbone)])
+    np.testing.assert_array_equal(store.rows(data.hashes)[:], extractor.features(pixels))

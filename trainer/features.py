@@ -1,163 +1,165 @@
-"""Features of photos: computed once for each photo and backbone, and kept in one file that a kill cannot spoil."""
+"""From photos to features: decoded on other cores ahead of the network, which is folded and sees fixed batches."""
 
-import fcntl
+import hashlib
 import os
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from serving.graph import freeze, run
+from serving.graph import run
 from storage.errors import ImageError
-from storage.files import sync_folder
-from storage.images import INPUT_VERSION, Pixels, model_input
+from storage.images import Pixels, model_input
+from storage.photos import Photo
 from trainer.backbones import Backbone
+from trainer.feature_store import Features, FeatureStore, Places
+from trainer.snapshot import Snapshot
 
-DECODERS = min(8, os.cpu_count() or 1)
-
-Features = NDArray[np.float32]
-
-
-class FeatureStore:
-    """Features by photo, for one backbone, weights digest and way of making model input.
-
-    The file is a row of records: the photo's SHA-256 (32 bytes), `dimension` float32, and the CRC-32 of both,
-    little-endian. A record counts only when it is whole and its CRC is right, so a write that was cut short, or a
-    byte that the disk lost, costs that photo's features and nothing else. Several processes may append.
-    """
-
-    def __init__(self, folder: Path, backbone: str, digest: str, dimension: int) -> None:
-        self.path = folder / f"{backbone}-{digest}-input{INPUT_VERSION}.features"
-        self._record = np.dtype([("sha256", "u1", 32), ("features", "<f4", dimension), ("crc", "<u4")])
-        self._places: dict[str, int] = {}
-        self._records: NDArray[Any] = np.zeros(0, self._record)
-        self._read_new()
-
-    def missing(self, shas: Sequence[str]) -> list[str]:
-        """The photos among `shas` (hexadecimal SHA-256) that have no features yet, each once, in their order."""
-        return [sha for sha in dict.fromkeys(shas) if sha not in self._places]
-
-    def read(self, shas: Sequence[str]) -> Features:
-        """Features of the photos in their order, float32 (n, dimension). Raises KeyError for a missing one."""
-        rows: Features = self._records["features"][[self._places[sha] for sha in shas]]
-        return rows
-
-    def append(self, shas: Sequence[str], features: Features) -> None:
-        """Keep features, float32 (n, dimension); when this returns they are on the disk."""
-        if not len(shas):
-            return
-        records = np.zeros(len(shas), self._record)
-        records["sha256"] = [list(bytes.fromhex(sha)) for sha in shas]
-        records["features"] = features
-        records["crc"] = [_crc(row) for row in _rows(records)]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.exists()
-        with self.path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # Given back when the file is closed, also by a kill.
-            self._cut_torn_tail(file)
-            file.write(records.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            sync_folder(self.path.parent)
-        self._read_new()
-
-    def _cut_torn_tail(self, file: BinaryIO) -> None:
-        size = os.fstat(file.fileno()).st_size
-        if size % self._record.itemsize:
-            file.truncate(size - size % self._record.itemsize)
-
-    def _read_new(self) -> None:
-        """Take in the records that were not there at the last look, other processes' ones included."""
-        known = len(self._records)
-        count = self.path.stat().st_size // self._record.itemsize if self.path.exists() else 0
-        if count <= known:
-            return
-        self._records = np.memmap(self.path, self._record, mode="r", shape=(count,))
-        new = self._records[known:]
-        for place, (row, crc) in enumerate(zip(_rows(new), new["crc"], strict=True), known):
-            if _crc(row) == crc:
-                self._places[row[:32].tobytes().hex()] = place
+DECODERS = min(16, os.cpu_count() or 1)
+AHEAD_BYTES = 128 << 20  # So much that the decoders need not wait while the network is built.
+SYNC_BATCHES = 16  # A power cut costs the work of so many at most.
 
 
-def extract(
-    backbone: Backbone,
-    photos: Sequence[tuple[str, Path]],
-    store: FeatureStore,
-    batch_size: int = 32,
-    progress: Callable[[int, int], None] = lambda *_: None,
-    read: Callable[[Path], bytes] = Path.read_bytes,
-) -> list[tuple[str, str]]:
-    """Compute the features of `photos` (SHA-256 and path of each) into `store`.
+class Extractor:
+    """Computes features. The folded network is built when it is first needed, and kept."""
 
-    Threads decode ahead of the network, never more than two batches. `progress` is told photos done and in all;
-    `read` gives the bytes of the photo at a path.
-    Returns the photos that could not be read, each with the reason.
-    """
-    if not photos:  # Then building the network's graph would be the whole cost.
-        return []
-    if not photos:  # Building the network takes seconds.
-        return []
-    unreadable: list[tuple[str, str]] = []
-    network = _network(backbone, batch_size)
-    batch: list[tuple[str, Pixels]] = []
-    decode = partial(_decode, size=backbone.input_size, read=read)
-    for done, (sha, pixels) in enumerate(_decoded(photos, decode, ahead=2 * batch_size), 1):
-        if isinstance(pixels, str):
-            unreadable.append((sha, pixels))
-        else:
-            batch.append((sha, pixels))
-        if len(batch) == batch_size or (batch and done == len(photos)):
-            features = run(network, np.stack([pixels for _, pixels in batch]), (batch_size,))
-            store.append([sha for sha, _ in batch], features)
-            batch = []
-        if not batch:
-            progress(done, len(photos))
-    return unreadable
+    def __init__(
+        self,
+        backbone: Backbone,
+        batch_size: int = 32,
+        read: Callable[[Path], bytes] = Path.read_bytes,
+        ahead_bytes: int = AHEAD_BYTES,
+    ) -> None:
+        """`read` gives the bytes of the photo at a path; `ahead_bytes` of decoded photos may wait for the network."""
+        self.backbone = backbone
+        self._batch_size = batch_size
+        self._read = read
+        self._ahead_bytes = ahead_bytes
+
+    def warm(self) -> None:
+        """Build the network and pay for its slow first call now."""
+        size = self.backbone.input_size
+        self.features(np.zeros((1, size, size, 3), np.uint8))
+
+    def features(self, pixels: Pixels) -> Features:
+        """float32 (n, features) for uint8 pixels (n, input_size, input_size, 3)."""
+        return run(self._network, pixels, (self._batch_size,))
+
+    def extract(
+        self,
+        data: Snapshot,
+        stores: Sequence[FeatureStore],
+        progress: Callable[[int, int], None] = lambda *_: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, str]:
+        """See to it that each of the stores has features of every photo; a mirrored store, of its mirror image.
+
+        `progress` is told photos done and in all. Before each batch `stop` is asked whether to end early. Either way,
+        what was computed is kept. Returns the photos that cannot be read, by hexadecimal SHA-256, each with the reason.
+        """
+        lacking = np.stack([store.missing(data.hashes) for store in stores], axis=1)
+        unreadable: dict[str, str] = {}
+        done, total = 0, int(lacking.any(axis=1).sum())
+        with closing(self._decoding(data, lacking)) as batches:
+            for number, batch in enumerate(batches, 1):
+                if stop():
+                    break
+                _ = self._network  # Built while the decoders work ahead, not after they were waited for.
+                unreadable |= self._keep(batch, data, stores, lacking)
+                done += len(batch.places)
+                if number % SYNC_BATCHES == 0:
+                    _sync(stores)
+                progress(done, total)
+        _sync(stores)
+        return unreadable
+
+    @cached_property
+    def _network(self) -> Any:
+        """Pixels (batch_size, size, size, 3) to features, traced with the weights as constants, so that they fold."""
+        network, size = self.backbone.network, self.backbone.input_size
+        learnt = [variable.numpy() for variable in network.trainable_variables]
+        fixed = [variable.numpy() for variable in network.non_trainable_variables]
+
+        def features(pixels: Any) -> list[Any]:
+            weights = [tf.constant(array) for array in learnt], [tf.constant(array) for array in fixed]
+            return [network.stateless_call(*weights, pixels, training=False)[0]]
+
+        pixels = tf.TensorSpec((self._batch_size, size, size, 3), tf.uint8)
+        return tf.function(features, autograph=False).get_concrete_function(pixels)
+
+    def _keep(
+        self, batch: "_Batch", data: Snapshot, stores: Sequence[FeatureStore], lacking: NDArray[np.bool_]
+    ) -> dict[str, str]:
+        """Append the features of a batch to the stores that lack them. Returns the photos that cannot be read."""
+        reasons = batch.reasons()
+        readable = np.array([reason is None for reason in reasons])
+        for number, store in enumerate(stores):
+            wanted = readable & lacking[batch.places, number]
+            if wanted.any():
+                pixels = batch.pixels[:, :, ::-1] if store.mirrored else batch.pixels
+                rows = self.features(pixels)[: len(wanted)]
+                store.append(data.hashes[batch.places[wanted]], rows[wanted])
+        hashes = data.hashes[batch.places]
+        return {row.tobytes().hex(): reason for row, reason in zip(hashes, reasons, strict=True) if reason}
+
+    def _decoding(self, data: Snapshot, lacking: NDArray[np.bool_]) -> Generator["_Batch"]:
+        """The photos that any store lacks, in batches which are being decoded, and others after them."""
+        places = np.flatnonzero(lacking.any(axis=1))
+        places = places[np.lexsort(lacking[places].T)]  # No batch has a few photos for one store and a few for another.
+        waiting: deque[_Batch] = deque()
+        pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
+        try:
+            for start in range(0, len(places), self._batch_size):
+                waiting.append(self._submit(pool, data, places[start : start + self._batch_size]))
+                if len(waiting) * waiting[0].pixels.nbytes > self._ahead_bytes and len(waiting) > 1:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _submit(self, pool: ThreadPoolExecutor, data: Snapshot, places: Places) -> "_Batch":
+        size = self.backbone.input_size
+        pixels = np.zeros((self._batch_size, size, size, 3), np.uint8)
+        photos = (data.photo(int(place)) for place in places)
+        decoding = [pool.submit(self._decode, photo, into) for photo, into in zip(photos, pixels, strict=False)]
+        return _Batch(places, pixels, decoding)
+
+    def _decode(self, photo: Photo, into: Pixels) -> str | None:
+        """Decode a photo, or say why it cannot be read."""
+        try:
+            content = self._read(photo.path)
+            if hashlib.sha256(content).hexdigest() != photo.sha256:
+                return "It is damaged or was edited: it is not the photo that was stored. Run `retrainbot reindex`."
+            into[:] = model_input(content, len(into))
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"The file cannot be read: {error.strerror}."
+        return None
 
 
-def _network(backbone: Backbone, batch_size: int) -> Any:
-    size = backbone.input_size
-    function = tf.function(lambda pixels: backbone.network(pixels, training=False), autograph=False)
-    return freeze(function.get_concrete_function(tf.TensorSpec((batch_size, size, size, 3), tf.uint8)))
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Photos by their places in the snapshot, and their pixels; these are as many as the network takes, or zeros."""
+
+    places: Places
+    pixels: Pixels
+    decoding: list["Future[str | None]"]
+
+    def reasons(self) -> list[str | None]:
+        """Wait until all are decoded. Why each photo cannot be read; None where it can."""
+        return [future.result() for future in self.decoding]
 
 
-def _decoded(
-    photos: Sequence[tuple[str, Path]], decode: Callable[[Path], Pixels | str], ahead: int
-) -> Iterator[tuple[str, Pixels | str]]:
-    """Each photo's pixels, or why it cannot be read, in order."""
-    waiting: deque[tuple[str, Future[Pixels | str]]] = deque()
-    with ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder") as pool:
-        for sha, path in photos:
-            waiting.append((sha, pool.submit(decode, path)))
-            if len(waiting) >= ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for last, future in waiting:
-            yield last, future.result()
-
-
-def _decode(path: Path, size: int, read: Callable[[Path], bytes]) -> Pixels | str:
-    try:
-        return model_input(read(path), size)
-    except ImageError as error:
-        return str(error)
-    except OSError as error:
-        return f"The file cannot be read: {error.strerror}."
-
-
-def _rows(records: NDArray[Any]) -> NDArray[np.uint8]:
-    """The records as bytes, (n, bytes a record)."""
-    raw: NDArray[np.uint8] = records.view(np.uint8).reshape(len(records), -1)
-    return raw
-
-
-def _crc(row: NDArray[np.uint8]) -> int:
-    return zlib.crc32(row[:-4].data)
+def _sync(stores: Sequence[FeatureStore]) -> None:
+    for store in stores:
+        store.sync()

@@ -1,0 +1,155 @@
+"""Features of photos, kept in one file that a kill cannot spoil and that need not fit into memory."""
+
+import fcntl
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.files import make_folder, sync_folder
+from storage.images import INPUT_VERSION
+
+PART_BYTES = 16 << 20  # Of the file, checked at a time.
+PART_ROWS = 256  # Taken from the file at a time; with each the system maps up to 64 KB more around it.
+
+Features = NDArray[np.float32]
+Hashes = NDArray[np.uint8]  # SHA-256, shape (n, 32).
+Places = NDArray[np.int64]
+
+
+class FeatureStore:
+    """Features by photo, for one backbone, weights digest and way of making model input, mirrored or not.
+
+    The file is a row of records: the photo's SHA-256 (32 bytes), `dimension` float32, and the CRC-32 of both,
+    little-endian. A record counts only when it is whole and its CRC is right, so a write that was cut short, or a
+    byte that the disk lost, costs that photo's features and nothing else. Of several records of one photo the last
+    counts. Several processes may append; `missing` and `rows` know what any of them has appended until then.
+
+    A million photos take 40 MB of memory, however many features each has.
+    """
+
+    def __init__(self, folder: Path, backbone: str, digest: str, dimension: int, *, mirrored: bool = False) -> None:
+        variant = "-mirrored" if mirrored else ""
+        self.path = folder / f"{backbone}-{digest}-input{INPUT_VERSION}{variant}.features"
+        self.mirrored = mirrored
+        self._record = np.dtype([("sha256", "u1", 32), ("features", "<f4", dimension), ("crc", "<u4")])
+        self._seen = 0  # Records that were looked at, good or not.
+        self._keys = _keys(np.zeros((0, 32), np.uint8))  # Of the good ones, ascending, each once.
+        self._places: Places = np.zeros(0, np.int64)  # Where in the file each of them is.
+
+    def missing(self, hashes: Hashes) -> NDArray[np.bool_]:
+        """Which of the photos have no features yet, shape (n,)."""
+        return ~self._find(hashes)[1]
+
+    def rows(self, hashes: Hashes) -> "FeatureRows":
+        """Features of the photos, in their order. Raises KeyError for a missing one."""
+        at, found = self._find(hashes)
+        if not found.all():
+            raise KeyError(hashes[~found][0].tobytes().hex())
+        return FeatureRows(self.path, self._record, self._places[at])
+
+    def append(self, hashes: Hashes, features: Features) -> None:
+        """Keep features, float32 (n, dimension). A kill cannot take them away any more; a power cut can, until `sync`.
+
+        Raises OSError where the disk is full; nothing that was kept before is lost then.
+        """
+        records = np.zeros(len(hashes), self._record)
+        records["sha256"] = hashes
+        records["features"] = features
+        content = records.view(np.uint8).reshape(len(records), self._record.itemsize)
+        records["crc"] = [zlib.crc32(row[:-4].data) for row in content]
+        make_folder(self.path.parent)
+        with self.path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # Given back when the file is closed, also by a kill.
+            self._cut_torn_tail(file)
+            file.write(content.data)
+
+    def sync(self) -> None:
+        """Flush to the disk what was appended."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+            sync_folder(self.path.parent)
+
+    def _cut_torn_tail(self, file: BinaryIO) -> None:
+        size = os.fstat(file.fileno()).st_size
+        if size % self._record.itemsize:
+            file.truncate(size - size % self._record.itemsize)
+
+    def _find(self, hashes: Hashes) -> tuple[Places, NDArray[np.bool_]]:
+        """Where each photo is among the known ones, and whether it is there at all."""
+        self._take_in_new()
+        keys = _keys(hashes)
+        at = np.searchsorted(self._keys, keys)
+        found = at < len(self._keys)
+        found[found] = self._keys[at[found]] == keys[found]
+        return at, found
+
+    def _take_in_new(self) -> None:
+        found = list(self._new())
+        if not found:
+            return
+        keys = np.concatenate([self._keys, *(part for part, _ in found)])
+        places = np.concatenate([self._places, *(part for _, part in found)])
+        # From the end, as `unique` points to the first of those that are equal.
+        self._keys, last = np.unique(keys[::-1], return_index=True)
+        self._places = places[::-1][last]
+
+    def _new(self) -> Iterator[tuple[NDArray[Any], Places]]:
+        """The keys and places of the good records that were not looked at yet, part by part."""
+        size = self._record.itemsize
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._seen * size)
+            while content := file.read(max(1, PART_BYTES // size) * size):
+                count = len(content) // size
+                view = memoryview(content)
+                records = np.frombuffer(content, self._record, count)
+                crcs = [zlib.crc32(view[at : at + size - 4]) for at in range(0, count * size, size)]
+                good = np.flatnonzero(records["crc"] == np.array(crcs, np.uint32))
+                yield _keys(records["sha256"][good]), good + self._seen
+                self._seen += count
+
+
+class FeatureRows:
+    """Features of photos, float32 (n, dimension), from the file, a slice at a time. Slices are copies."""
+
+    def __init__(self, path: Path, record: np.dtype[Any], places: Places) -> None:
+        self.shape = len(places), record["features"].shape[0]
+        self._places = places
+        self._mapped = 0  # Rows that were read since the map was given back.
+        if len(places):
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._features = np.frombuffer(self._map, record, len(self._map) // record.itemsize)["features"]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, part: slice) -> Features:
+        places = self._places[part]
+        rows = np.empty((len(places), self.shape[1]), np.float32)
+        order = np.argsort(places)  # A disk is read fastest from front to back.
+        for start in range(0, len(order), PART_ROWS):
+            some = order[start : start + PART_ROWS]
+            rows[some] = self._features[places[some]]
+            self._release(len(some))
+        return rows
+
+    def _release(self, read: int) -> None:
+        """Give back what is mapped now and then, else all that was ever read counts as this process's memory."""
+        self._mapped += read
+        if self._mapped >= PART_ROWS:
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._mapped = 0
+
+
+def _keys(hashes: NDArray[Any]) -> NDArray[Any]:
+    """The hashes as values that sort and compare; S drops zeros at the end, which no two hashes differ by."""
+    return np.ascontiguousarray(hashes).view("S32").ravel()
