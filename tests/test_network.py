@@ -83,11 +83,13 @@ def test_kill_costs_nothing(whole: Trained, tmp_path: Path) -> None:
 
 
 def test_fit_that_is_done_is_not_done_again(whole: Trained, tmp_path: Path) -> None:
-    """Killed after its last step, a fit comes back from its last checkpoint without learning anything more."""
+    """Killed after its last step, a fit comes back from its last checkpoint, tells its points and learns no more."""
     train(task(), tmp_path, Hooks())
     steps: list[int] = []
-    again = train(task(), tmp_path, Hooks(progress=lambda step, _: steps.append(step)))
+    points: list[Point] = []
+    again = train(task(), tmp_path, Hooks(told=points.append, progress=lambda step, _: steps.append(step)))
     assert not steps
+    assert tuple(points) == whole.curve.points
     assert digest(again) == digest(whole)
 
 

@@ -1,7 +1,6 @@
 """What TensorBoard shows of a fit while it goes on."""
 
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,60 +16,55 @@ _PLACES = {
     "validation_accuracy": ("validation", "accuracy"),
     "learning_rate": ("train", "learning rate"),
 }
+# What tf.summary.scalar says of a value, too; but that wants TensorBoard to be installed.
+_SCALAR = tf.compat.v1.SummaryMetadata(data_class="DATA_CLASS_SCALAR", plugin_data={"plugin_name": "scalars"})
 
 
 class Board:
     """Writes event files below `folder`, one point at a time; each can be seen at once.
 
-    It begins anew with the points `before`, which a run that is taken up again has already, so none is there twice.
-    `unit` is that of a curve: an epoch is its own step; strengths of regularisation are counted from 1.
+    It begins anew with each fit: one that is taken up again tells its points once more. `unit` is that of a curve. A
+    step is the number of points before it, which is the epoch where the first one is the start.
     """
 
-    def __init__(self, folder: Path, unit: str = "epoch", before: Sequence[Point] = ()) -> None:
+    def __init__(self, folder: Path, unit: str = "epoch") -> None:
         self._folder = folder
         self._unit = unit
-        self._before = before
-        self._count = 0
+        self._step = 0
+        self._last = -1.0
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def point(self, point: Point) -> None:
+        """Write what was measured at a point; an epoch that is not after the last one begins the fit anew."""
+        if self._unit == "epoch" and point.at <= self._last:
+            self._begin()
+        for field, (writer, tag) in _PLACES.items():
+            self._scalar(writer, tag, getattr(point, field))
+        self._scalar("train", self._unit, point.at)
+        for writer in self._writers.values():
+            writer.flush()
+        self._step, self._last = self._step + 1, point.at
+
+    def _begin(self) -> None:
+        self._close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._writers = {
             name: tf.summary.create_file_writer(str(self._folder / name)) for name in ("train", "validation")
         }
-        for point in self._before:
-            self.point(point)
-        return self
+        self._step = 0
 
-    def __exit__(self, *_: object) -> None:
+    def _close(self) -> None:
         for writer in self._writers.values():
             writer.close()
 
-    def point(self, point: Point) -> None:
-        """Write what was measured at a point."""
-        self._count += 1
-        step = round(point.at) if self._unit == "epoch" else self._count
-        for field, (writer, tag) in _PLACES.items():
-            self._scalar(writer, tag, getattr(point, field), step)
-        if self._unit != "epoch":
-            self._scalar("train", self._unit, point.at, step)
-        for writer in self._writers.values():
-            writer.flush()
-
-    def text(self, title: str, facts: Mapping[str, object]) -> None:
-        """Write a table of facts, such as what a run was asked to do."""
-        rows = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
-        with self._writers["train"].as_default(step=0):
-            tf.summary.write(title, f"| | |\n|---|---|\n{rows}", metadata=_kind("text", "DATA_CLASS_TENSOR"))
-
-    def _scalar(self, writer: str, tag: str, value: float | None, step: int) -> None:
+    def _scalar(self, writer: str, tag: str, value: float | None) -> None:
         if value is not None:
-            with self._writers[writer].as_default(step=step):
-                tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_kind("scalars", "DATA_CLASS_SCALAR"))
-
-
-def _kind(plugin: str, data_class: str) -> tf.compat.v1.SummaryMetadata:
-    """Which part of TensorBoard shows a value; tf.summary.scalar says it too, but wants TensorBoard to be installed."""
-    metadata = tf.compat.v1.SummaryMetadata(data_class=data_class)
-    metadata.plugin_data.plugin_name = plugin
-    return metadata
+            with self._writers[writer].as_default(step=self._step):
+                tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_SCALAR)

@@ -111,7 +111,7 @@ class _Fit:
 
     def run(self, checkpoints: Checkpoints, hooks: Hooks) -> Trained:
         with in_plain_words():
-            self._resume(checkpoints)
+            self._resume(checkpoints, hooks)
             if not self._course.points:  # What is no better than the start shall not take its place.
                 self._measure(hooks)
             ended = self._learn(checkpoints, hooks)
@@ -165,11 +165,13 @@ class _Fit:
             course.weights, course.logits, course.labels = self._learner.weights, logits, labels
         hooks.told(point)
 
-    def _resume(self, checkpoints: Checkpoints) -> None:
+    def _resume(self, checkpoints: Checkpoints, hooks: Hooks) -> None:
         kept = checkpoints.newest()
         if kept:
             self._course = Course.of(kept)
             self._learner.restore(listed("state", kept))
+        for point in self._course.points:  # Whoever listens may have begun anew, too.
+            hooks.told(point)
 
     def _keep(self, checkpoints: Checkpoints) -> None:
         checkpoints.write(self._course.step, {**self._course.arrays(), **named("state", self._learner.state)})
