@@ -20,7 +20,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """`unit` says what the points' `at` is: "epoch" or "regularisation"; `best` is the place of the one that was kept."""
+    """The `at` of the points is of `unit`: "epoch" or "regularisation"; `best` is the place of the one kept."""
 
     unit: str
     points: tuple[Point, ...]
