@@ -15,10 +15,10 @@ from benchmarks.orchids import folder
 from storage.files import write_durably
 from storage.images import model_input, normalise
 from storage.splits import Split
-from trainer import backbones
-from trainer.backbones import Backbone
-from trainer.feature_store import FeatureStore
-from trainer.features import DECODERS, Extractor
+from trainer.backbones import zoo
+from trainer.backbones.zoo import Backbone
+from trainer.features.extraction import DECODERS, Extractor
+from trainer.features.store import FeatureStore
 from trainer.snapshot import ROW, SPLITS, Snapshot
 
 BACKBONE = "efficientnet_lite0"
@@ -50,7 +50,7 @@ def main() -> None:
     orchids = folder()
     if orchids is None:
         return
-    backbone = backbones.load(BACKBONE)
+    backbone = zoo.load(BACKBONE)
     with tempfile.TemporaryDirectory() as scratch:
         data, _ = stored(orchids / "photos", Path(scratch))
         first = len(data) / _extraction(Extractor(backbone), backbone, data)

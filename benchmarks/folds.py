@@ -8,9 +8,9 @@ import numpy as np
 from benchmarks.extraction import BACKBONE, stored
 from benchmarks.heads import accuracy
 from benchmarks.orchids import FOLDS, SEEDS, folder, labels
-from trainer import backbones
-from trainer.feature_store import FeatureStore
-from trainer.features import Extractor
+from trainer.backbones import zoo
+from trainer.features.extraction import Extractor
+from trainer.features.store import FeatureStore
 
 REFERENCE = 0.876
 
@@ -19,7 +19,7 @@ def main() -> None:
     orchids = folder()
     if orchids is None:
         return
-    backbone = backbones.load(BACKBONE)
+    backbone = zoo.load(BACKBONE)
     with tempfile.TemporaryDirectory() as scratch:
         data, found = stored(orchids / "photos", Path(scratch) / "photos")
         store = FeatureStore(Path(scratch) / "features", backbone.name, backbone.digest, backbone.features)

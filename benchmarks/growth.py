@@ -27,11 +27,11 @@ from storage.photos import Photos
 from storage.settings import Settings
 from storage.splits import Split
 from storage.tables import ClassRow, PhotoRow
-from trainer.feature_store import FeatureStore
-from trainer.head import fit
-from trainer.losses import accuracy
-from trainer.records import build
-from trainer.rows import Matrix
+from trainer.features.store import FeatureStore
+from trainer.head.fit import fit
+from trainer.head.losses import accuracy
+from trainer.head.rows import Matrix
+from trainer.records.builder import build
 from trainer.snapshot import Snapshot, take
 from trainer.worker import DEFAULTS
 

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.orchids import FOLDS, SEEDS, Labels, folder, folds, labels
 from trainer.calibration import Reliability, calibrate, calibration_error
-from trainer.head import Head, fit
-from trainer.losses import log_softmax
+from trainer.head.fit import Head, fit
+from trainer.head.losses import log_softmax
 
 RETRAIN_SECONDS = 320 / 1079  # A photo: retrain.py's 4,000 steps on cached features, measured on a machine like this.
 STRENGTHS = (1e-2, 3e-2, 1e-1, 1.0)  # scikit-learn's C; its best is inside.

@@ -14,13 +14,14 @@ from benchmarks.orchids import Labels, folder, folds, labels
 from demo import samples
 from storage.runs import RunOptions
 from storage.settings import Mode, Settings
-from trainer import backbones, head
-from trainer.backbones import Backbone
-from trainer.batches import Feed, plain_batches
+from trainer.backbones import zoo
+from trainer.backbones.zoo import Backbone
 from trainer.curve import Point
-from trainer.learner import Start
-from trainer.network import Hooks, Task, Trained, train
-from trainer.plan import Plan
+from trainer.head import fit
+from trainer.network.batches import Feed, plain_batches
+from trainer.network.fit import Hooks, Task, Trained, train
+from trainer.network.learner import Start
+from trainer.network.plan import Plan
 
 NAME = "efficientnet_lite0"
 SEEDS = (0, 1, 2)
@@ -67,7 +68,7 @@ def main() -> None:
 def scratch() -> None:
     """The sample photos, from random weights."""
     learn, choose, test = (_samples(count, seed) for count, seed in zip(PER_CLASS, (0, 1000, 2000), strict=True))
-    backbone = backbones.untrained(NAME, SCRATCH_SIZE)
+    backbone = zoo.untrained(NAME, SCRATCH_SIZE)
     shape = backbone.features, len(samples.CLASSES)
     start = Start(backbone, np.zeros(shape, np.float32), np.zeros(shape[1], np.float32))
     seconds, trained = _train(start, learn, choose, replace(_plan("scratch"), epochs=SCRATCH_EPOCHS))
@@ -84,7 +85,7 @@ def full() -> None:
         return
     paths = sorted((orchids / "photos").glob("*/*.jpg"))
     photos = Photos([path.read_bytes() for path in paths], labels([path.parent.name for path in paths]))
-    features = _features(backbones.load(NAME), photos)
+    features = _features(zoo.load(NAME), photos)
     print(f"Mode full against mode head, {NAME}, {len(photos)} orchids, a fifth of them for testing")
     results = [_compare(photos, features, seed) for seed in SEEDS]
     gains = [100 * (result.full - result.head) for result in results]
@@ -96,8 +97,8 @@ def _compare(photos: Photos, features: Features, seed: int) -> Accuracies:
     fold, classes = folds(photos.labels, PARTS, seed), int(photos.labels.max()) + 1
     learn, choose, test = (np.flatnonzero(part) for part in (fold > 2, fold == 2, fold < 2))
     x, y = features, photos.labels
-    layer = head.fit(x[learn], y[learn], x[choose], y[choose], classes)
-    start = Start(backbones.load(NAME), layer.start_weights, layer.start_bias)
+    layer = fit.fit(x[learn], y[learn], x[choose], y[choose], classes)
+    start = Start(zoo.load(NAME), layer.start_weights, layer.start_bias)
     seconds, trained = _train(start, photos.at(learn), photos.at(choose), replace(_plan("full"), seed=seed))
     answers = (x[test] @ layer.weights + layer.bias).argmax(axis=1)
     result = Accuracies(float((answers == y[test]).mean()), accuracy(trained, photos.at(test)), seconds, trained)

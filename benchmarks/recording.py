@@ -27,8 +27,8 @@ from storage.importing import import_folder
 from storage.logs import configure_logs
 from storage.photos import Photos
 from storage.settings import Settings
-from trainer import manifest, records
-from trainer.shards import BuiltRecords
+from trainer.records import builder, manifest
+from trainer.records.shards import BuiltRecords
 from trainer.snapshot import Snapshot, take
 
 PHOTOS, SIZES, SHARD_BYTES = 100_000, (1_500, 2_500), 2_000_000
@@ -58,10 +58,10 @@ def _first(source: Path, scratch: Path) -> None:
     photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
     import_folder(source, photos)
     data, copied, built = take(photos), list[float](), list[float]()
-    records.build(data, scratch / "warm")
+    builder.build(data, scratch / "warm")
     for number in range(ROUNDS):
         copied.append(_seconds(lambda: _copy(data, scratch / f"copied{number}")))  # noqa: B023  Called at once.
-        built.append(_seconds(lambda: records.build(data, scratch / f"built{number}")))  # noqa: B023
+        built.append(_seconds(lambda: builder.build(data, scratch / f"built{number}")))  # noqa: B023
     megabytes = sum(photo.path.stat().st_size for photo in data.photos()) / 1e6
     copy, build = (ROUNDS * megabytes / sum(seconds) for seconds in (copied, built))
     print(f"Records of {len(data)} photos, {megabytes:.0f} MB, the mean of {ROUNDS}")
@@ -91,10 +91,10 @@ class Shelf:
     folder: Path
 
     def build(self, *, check: bool = False) -> BuiltRecords:
-        built = records.build(
+        built = builder.build(
             self.gallery.snapshot(), self.folder, read=self.gallery.read, check=check, shard_bytes=SHARD_BYTES
         )
-        records.remove_others(self.folder, built.dir.name)
+        builder.remove_others(self.folder, built.dir.name)
         return built
 
 
@@ -171,7 +171,7 @@ def kill(scratch: Path, times: int) -> tuple[int, int]:
     anything lying about.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainer.records"])
+    context.set_forkserver_preload(["trainer.records.builder"])
     shelf, random, torn, killed = Shelf(Gallery(SIZES), scratch), np.random.default_rng(0), 0, 0
     shelf.gallery.add(3_000, *"abc")
     shelf.build()
@@ -185,7 +185,7 @@ def kill(scratch: Path, times: int) -> tuple[int, int]:
         killed += _work_killed(context, shelf, random.uniform(0.1, 0.9) * whole)
         torn += not _is_whole(scratch / before) and not _is_whole(scratch / after)
         shelf.build()
-        torn += {path.name for path in scratch.iterdir()} != {records.LOCK, after}
+        torn += {path.name for path in scratch.iterdir()} != {builder.LOCK, after}
     return killed, torn
 
 

@@ -29,8 +29,8 @@ from storage.photos import Photos
 from storage.runs import Run, RunOptions, Runs, RunState
 from storage.settings import Settings, Training
 from storage.splits import Split
-from trainer import backbones
-from trainer.feature_store import FeatureStore
+from trainer.backbones import zoo
+from trainer.features.store import FeatureStore
 from trainer.snapshot import take
 
 NEW = 10  # Photos that come before the warm run.
@@ -97,7 +97,7 @@ class Stage:
 
     def wait_for_features(self) -> None:
         """Until the idle trainer has looked at every photo."""
-        backbone = backbones.load("efficientnet_lite0")
+        backbone = zoo.load("efficientnet_lite0")
         store = FeatureStore(self.settings.features_dir, backbone.name, backbone.digest, backbone.features)
         while store.missing(take(self.photos).hashes).any():
             time.sleep(0.2)

@@ -20,11 +20,11 @@ def run(folder: Path, seed: int) -> dict[str, float]:
     started = time.perf_counter()
     import keras  # noqa: PLC0415  As in a script, the time it takes counts.
 
-    from trainer import backbones  # noqa: PLC0415
+    from trainer.backbones import zoo  # noqa: PLC0415
 
     keras.utils.set_random_seed(seed)
     train, validation, test = (_photos(keras, folder / split, seed) for split in ("train", "validation", "test"))
-    base = backbones.load("efficientnet_lite0").network
+    base = zoo.load("efficientnet_lite0").network
     base.trainable = False
     top = keras.layers.Dense(len(list((folder / "train").iterdir())), activation="softmax")
     model = keras.Sequential([base, keras.layers.Dropout(DROPOUT), top])

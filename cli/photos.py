@@ -116,7 +116,7 @@ def _built(arguments: Iterable[object], bar: Bar) -> dict[str, Any]:
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
         subprocess.Popen(
-            lifeline.child("trainer.records", *map(str, arguments)),
+            lifeline.child("trainer.records.builder", *map(str, arguments)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,  # TensorFlow speaks of itself there.

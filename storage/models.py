@@ -28,6 +28,7 @@ class Manifest(BaseModel):
 
     run: int
     snapshot: str
+    taken: str = ""  # The snapshot before photos that cannot be read were left out.
     photos: int
     backbone: str
     weights_digest: str

@@ -127,7 +127,7 @@ def tiny_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SavedModel that tells the COLOURS apart, in their order, and its golden inputs."""
     import keras  # noqa: PLC0415  Slow, and most tests do without.
 
-    from trainer.backbones import Backbone  # noqa: PLC0415
+    from trainer.backbones.zoo import Backbone  # noqa: PLC0415
     from trainer.export import export  # noqa: PLC0415
 
     pixels = keras.Input((SIZE, SIZE, 3), dtype="uint8")

@@ -14,8 +14,8 @@ from storage.splits import Split
 from trainer.calibration import Calibration
 from trainer.curve import Curve, Point
 from trainer.evaluate import Evaluation
-from trainer.facts import Facts
 from trainer.gate import Verdict
+from trainer.report.facts import Facts
 from trainer.snapshot import ROW, SPLITS, Snapshot
 
 CURVE = Curve("epoch", (Point(1, 1.0, 0.5, 1.2, 0.4), Point(2, 0.5, 0.8, 0.9, 0.7), Point(3, 0.2, 0.9, 1.0, 0.6)), 1)

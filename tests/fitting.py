@@ -16,9 +16,9 @@ from PIL import Image
 
 from storage.runs import RunOptions
 from storage.settings import Settings
-from trainer.learner import Start
-from trainer.network import Hooks, Task, Trained, train
-from trainer.plan import Plan
+from trainer.network.fit import Hooks, Task, Trained, train
+from trainer.network.learner import Start
+from trainer.network.plan import Plan
 
 CLASSES = 3
 

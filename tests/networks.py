@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.backbones import Backbone
+from trainer.backbones.zoo import Backbone
 
 SIZE = 24
 FEATURES = 48

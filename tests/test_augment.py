@@ -10,7 +10,7 @@ from PIL import Image
 from storage.errors import ImageError
 from storage.images import Pixels, model_input
 from storage.settings import Augmentation
-from trainer.augment import varied_input
+from trainer.network.augment import varied_input
 
 SIZE = 48
 NONE = Augmentation(flip=False, crop=0, scale=0, brightness=0, contrast=0, colour=0)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
-from trainer import backbones, inception, lite0
-from trainer.torch_checkpoint import read_checkpoint
+from trainer.backbones import inception, lite0, zoo
+from trainer.backbones.torch_checkpoint import read_checkpoint
 
 
 @pytest.fixture(scope="module")
-def lite() -> backbones.Backbone:
-    return backbones.load("efficientnet_lite0")
+def lite() -> zoo.Backbone:
+    return zoo.load("efficientnet_lite0")
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,11 @@ def _pixels(size: int, value: int | None = None) -> NDArray[np.uint8]:
     return random if value is None else np.full_like(random, value)
 
 
-def _features(backbone: backbones.Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _features(backbone: zoo.Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(backbone.network(pixels, training=False))
 
 
-def test_lite0_turns_uint8_pixels_into_1280_features(lite: backbones.Backbone) -> None:
+def test_lite0_turns_uint8_pixels_into_1280_features(lite: zoo.Backbone) -> None:
     """EfficientNet-Lite0 loads from its package alone and gives finite float32 features that differ by photo."""
     features = _features(lite, _pixels(lite.input_size))
     assert (lite.input_size, lite.features, features.shape) == (224, 1280, (2, 1280))
@@ -53,7 +53,7 @@ def test_lite0_turns_uint8_pixels_into_1280_features(lite: backbones.Backbone) -
     assert np.abs(features[0] - features[1]).max() > 0.1
 
 
-def test_lite0_recognises_with_its_own_top(lite: backbones.Backbone) -> None:
+def test_lite0_recognises_with_its_own_top(lite: zoo.Backbone) -> None:
     """With the checkpoint's own ImageNet top, a plain drawing of a traffic light is called a traffic light."""
     tensors = read_checkpoint(lite0.checkpoint()[0])
     logits = _features(lite, _traffic_light()) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
@@ -70,7 +70,7 @@ def _traffic_light() -> NDArray[np.uint8]:
     return picture[None]
 
 
-def test_digest_names_the_weights(lite: backbones.Backbone) -> None:
+def test_digest_names_the_weights(lite: zoo.Backbone) -> None:
     """A backbone's digest is the start of the SHA-256 of its weights file."""
     path, sha256 = lite0.checkpoint()
     assert lite.digest == sha256[:16] == sha256_of(path)[:16]
@@ -78,7 +78,7 @@ def test_digest_names_the_weights(lite: backbones.Backbone) -> None:
 
 def test_inception_from_a_local_file(inception_weights: Path) -> None:
     """Inception-v3 takes its weights from a local file and scales pixels to [-1, 1] inside."""
-    backbone = backbones.load("inception_v3", str(inception_weights))
+    backbone = zoo.load("inception_v3", str(inception_weights))
     assert (backbone.input_size, backbone.features) == (299, 2048)
     assert backbone.digest == sha256_of(inception_weights)[:16]
     plain = keras.applications.InceptionV3(
@@ -94,7 +94,7 @@ def test_inception_without_network_or_file_says_what_to_do(tmp_path: Path, monke
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # Nothing listens there, so there is no network.
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(BackboneError) as caught:
-        backbones.load("inception_v3", "imagenet")
+        zoo.load("inception_v3", "imagenet")
     for words in (inception.FILE, "training.weights", 'training.backbone = "efficientnet_lite0"'):
         assert words in str(caught.value)
 
@@ -105,7 +105,7 @@ def test_download_that_was_kept_needs_no_network(tmp_path: Path, monkeypatch: py
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / inception.FILE).write_bytes(b"cut short")
     with pytest.raises(BackboneError, match="cannot be downloaded"):
-        backbones.load("inception_v3", "imagenet", tmp_path)
+        zoo.load("inception_v3", "imagenet", tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not hdf5", b"\x89HDF\r\n\x1a\n" + b"\0" * 64])
@@ -115,19 +115,19 @@ def test_unusable_weights_file_is_named(tmp_path: Path, content: bytes | None) -
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BackboneError, match=r"training\.weights.*weights\.h5"):
-        backbones.load("inception_v3", str(path))
+        zoo.load("inception_v3", str(path))
 
 
 def test_unknown_backbone_lists_the_known() -> None:
     """A backbone that does not exist is answered with those that do."""
     with pytest.raises(BackboneError, match="efficientnet_lite0"):
-        backbones.load("resnet")
+        zoo.load("resnet")
 
 
 @pytest.mark.parametrize(("name", "features"), [("efficientnet_lite0", 1280), ("inception_v3", 2048)])
 def test_untrained_network_takes_smaller_photos(name: str, features: int) -> None:
     """With random weights a network takes photos of another size, and tells photos apart as it stands."""
-    backbone = backbones.untrained(name, 96)
+    backbone = zoo.untrained(name, 96)
     answers = _features(backbone, _pixels(96))
     assert (backbone.input_size, backbone.features, answers.shape) == (96, features, (2, features))
     assert np.isfinite(answers).all()
@@ -137,7 +137,7 @@ def test_untrained_network_takes_smaller_photos(name: str, features: int) -> Non
 
 def test_untrained_network_follows_its_seed() -> None:
     """The same seed gives the same weights, whatever was drawn before, and another seed others."""
-    first, second, other = (backbones.untrained("efficientnet_lite0", 32, seed) for seed in (1, 1, 2))
+    first, second, other = (zoo.untrained("efficientnet_lite0", 32, seed) for seed in (1, 1, 2))
     assert first.digest == second.digest != other.digest
 
 
@@ -145,12 +145,12 @@ def test_untrained_network_follows_its_seed() -> None:
 def test_photos_too_small_for_a_network_are_told(name: str, least: int) -> None:
     """A size that the network cannot work with gives an error with the setting and the least size."""
     with pytest.raises(BackboneError, match=rf"network\.input_size.*{least} pixels"):
-        backbones.untrained(name, least - 1)
+        zoo.untrained(name, least - 1)
 
 
-def test_layers_run_from_the_pixels_to_the_features(lite: backbones.Backbone) -> None:
+def test_layers_run_from_the_pixels_to_the_features(lite: zoo.Backbone) -> None:
     """The layers come in order of depth: the first filters pixels, the last makes the features; none is left out."""
-    layers = list(backbones.layers_of(lite.network))
+    layers = list(zoo.layers_of(lite.network))
     assert layers[0].kernel.shape == (3, 3, 3, 32)
     assert layers[-2].kernel.shape == (1, 1, 320, 1280)
     assert sum(len(layer.weights) for layer in layers) == len(lite.network.weights)

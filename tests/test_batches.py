@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from storage.images import model_input
 from storage.settings import Augmentation
-from trainer.batches import Feed, Samples, plain_batches, targets_of
+from trainer.network.batches import Feed, Samples, plain_batches, targets_of
 
 PLAIN = Augmentation(flip=False, crop=0, scale=0, brightness=0, contrast=0, colour=0)
 

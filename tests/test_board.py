@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from trainer.board import Board
 from trainer.curve import Point
+from trainer.report.board import Board
 
 Scalars = dict[tuple[str, str], list[tuple[int, float]]]
 

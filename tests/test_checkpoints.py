@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.checkpoints import KEPT, Checkpoints
-from trainer.course import Course
 from trainer.curve import Point
+from trainer.network.checkpoints import KEPT, Checkpoints
+from trainer.network.course import Course
 
 PURPOSE = "0123456789abcdef"
 

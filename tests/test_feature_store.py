@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.feature_store import FeatureStore
+from trainer.features.store import FeatureStore
 
 DIMENSION = 5
 RECORD = 32 + 4 * DIMENSION + 4
@@ -134,7 +134,7 @@ WRITER = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from trainer.feature_store import FeatureStore
+from trainer.features.store import FeatureStore
 store = FeatureStore(Path(sys.argv[1]), "network", "abc", 5)
 print("ready", flush=True)
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
@@ -179,7 +179,7 @@ READER = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from trainer.feature_store import FeatureStore
+from trainer.features.store import FeatureStore
 def memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 before = memory()

@@ -12,9 +12,9 @@ from PIL import Image
 
 from storage.images import Pixels, model_input
 from storage.splits import Split
-from trainer.backbones import Backbone
-from trainer.feature_store import FeatureStore
-from trainer.features import Extractor
+from trainer.backbones.zoo import Backbone
+from trainer.features.extraction import Extractor
+from trainer.features.store import FeatureStore
 from trainer.snapshot import ROW, SPLITS, Snapshot
 
 

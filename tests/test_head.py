@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.head import STRENGTH_UNCHOSEN, STRENGTHS, Bounds, Weighting, fit
-from trainer.lbfgs import descend
-from trainer.logistic import Problem, Scale
-from trainer.rows import Joined, Rows, some
+from trainer.head.fit import STRENGTH_UNCHOSEN, STRENGTHS, Bounds, Weighting, fit
+from trainer.head.lbfgs import descend
+from trainer.head.logistic import Problem, Scale
+from trainer.head.rows import Joined, Rows, some
 
 FEW = Bounds(few=300)  # So that a few thousand are many.
 

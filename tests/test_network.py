@@ -21,13 +21,13 @@ from storage.errors import RunError
 from storage.images import model_input
 from storage.runs import RunOptions
 from storage.settings import Settings
-from trainer.backbones import Backbone, layers_of
+from trainer.backbones.zoo import Backbone, layers_of
 from trainer.calibration import best_temperature
 from trainer.curve import Point
-from trainer.learner import Learner, Start, groups, rates
-from trainer.losses import log_loss, log_softmax
-from trainer.network import Hooks, Task, Trained, train
-from trainer.plan import Plan
+from trainer.head.losses import log_loss, log_softmax
+from trainer.network.fit import Hooks, Task, Trained, train
+from trainer.network.learner import Learner, Start, groups, rates
+from trainer.network.plan import Plan
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
 

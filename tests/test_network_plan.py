@@ -6,7 +6,7 @@ import pytest
 
 from storage.runs import RunOptions
 from storage.settings import Augmentation, Mode, Network, Settings, Training
-from trainer.plan import FULL_RATE, SCRATCH_RATE, Plan
+from trainer.network.plan import FULL_RATE, SCRATCH_RATE, Plan
 
 
 def _plan(mode: Mode, network: dict[str, Any] | None = None, **options: Any) -> Plan:

@@ -9,9 +9,9 @@ from finished import CURVE, facts
 from matplotlib import font_manager
 from PIL import Image
 
-from trainer import plots, sheet
 from trainer.curve import Curve, Point
-from trainer.lettering import lettering
+from trainer.report import plots, sheet
+from trainer.report.lettering import lettering
 
 HEAD = Curve("regularisation", (Point(1.0, validation_loss=0.9), Point(0.1, validation_loss=0.7)), 1)
 

@@ -13,7 +13,7 @@ from storage import lifeline
 from storage.database import Database
 from storage.photos import Photos
 from storage.settings import Settings
-from trainer import manifest, records
+from trainer.records import builder, manifest
 from trainer.snapshot import take
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("RETRAINBOT_")}
@@ -35,7 +35,7 @@ def call(settings: Settings, *arguments: object) -> "subprocess.CompletedProcess
 
 def test_what_was_mended_is_told(settings: Settings, photos: Photos) -> None:
     """A shard in which one bit was flipped is found, written anew, and named."""
-    built = records.build(take(photos), settings.records_dir)
+    built = builder.build(take(photos), settings.records_dir)
     shard = built.dir / "image_train_00000-of-00001.tfrecord"
     content = bytearray(shard.read_bytes())
     content[100] ^= 1

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from benchmarks.gallery import Gallery
 from storage.splits import Split
-from trainer import manifest, records
-from trainer.layout import Cut, plan
-from trainer.shards import BuiltRecords, Source, publish
+from trainer.records import builder, manifest
+from trainer.records.layout import Cut, plan
+from trainer.records.shards import BuiltRecords, Source, publish
 from trainer.snapshot import Snapshot
 
 NAMES = ("daisy", "rose", "tulip", "orchid")
@@ -26,7 +26,7 @@ Step = Callable[[Gallery], None]
 
 
 def build(gallery: Gallery, folder: Path, shard_bytes: int = SHARD_BYTES) -> BuiltRecords:
-    return records.build(gallery.snapshot(), folder, read=gallery.read, shard_bytes=shard_bytes)
+    return builder.build(gallery.snapshot(), folder, read=gallery.read, shard_bytes=shard_bytes)
 
 
 def found(folder: Path) -> set[tuple[str, bytes, int, str]]:
@@ -106,7 +106,7 @@ def test_many_small_additions_stay_cheap_and_make_few_shards(tmp_path: Path) -> 
     for _ in range(40):
         gallery.add(10, *NAMES)
         built = build(gallery, tmp_path, 1_000_000)
-        records.remove_others(tmp_path, built.dir.name)
+        builder.remove_others(tmp_path, built.dir.name)
         written += built.bytes
         sizes.append(built.shards)
     total = sum(path.stat().st_size for path in built.dir.glob("*.tfrecord"))

@@ -9,9 +9,9 @@ import tensorflow as tf
 from benchmarks.gallery import Gallery
 from storage.errors import RecordsError
 from storage.splits import Split
-from trainer import manifest, tutorial
-from trainer.reading import FEATURES, read
-from trainer.shards import BuiltRecords
+from trainer.records import manifest, tutorial
+from trainer.records.reading import FEATURES, read
+from trainer.records.shards import BuiltRecords
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from finished import CURVE, calibration, evaluation, facts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import report
-from trainer.facts import Facts, wilson
 from trainer.gate import Verdict
-from trainer.page import markdown
-from trainer.report import document
+from trainer.report import report
+from trainer.report.facts import Facts, wilson
+from trainer.report.page import markdown
+from trainer.report.report import document
 from trainer.snapshot import Changes
 
 CLASSES = ("rose", "ox-eye_daisy", "向日葵")

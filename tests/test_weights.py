@@ -8,8 +8,8 @@ from networks import FEATURES, tiny_backbone, tiny_head
 from numpy.typing import NDArray
 
 from storage.errors import ModelError
-from trainer.backbones import digest_of
-from trainer.weights import FILE, read_weights, write_weights
+from trainer.backbones.zoo import digest_of
+from trainer.network.weights import FILE, read_weights, write_weights
 
 
 def _other(factor: float) -> list[NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.losses import Floats, Labels, log_softmax
+from trainer.head.losses import Floats, Labels, log_softmax
 
 BINS = 15
 WIDEST = math.log(20)  # Of the logarithm of a temperature, either way.

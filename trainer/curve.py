@@ -7,6 +7,8 @@ from dataclasses import dataclass
 class Point:
     """Losses are mean log losses, accuracies shares from 0 to 1; None where it was not measured.
 
+    The validation loss of a network is that at its best temperature, as it will be served.
+
     `at` is an epoch of a network (1 is the first), or a strength of regularisation of the last layer.
     """
 

@@ -43,8 +43,10 @@ class Evaluation:
         """The share of photos whose class is among the k best."""
         if not len(self.truth):
             return float("nan")
-        best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
-        return float((best == self.truth[:, None]).any(axis=1).mean())
+        right = self.probabilities[np.arange(len(self.truth)), self.truth][:, None]
+        before = np.arange(len(self.classes)) < self.truth[:, None]
+        ahead = (self.probabilities > right) | ((self.probabilities == right) & before)
+        return float((ahead.sum(axis=1) < k).mean())
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts, shape (classes, classes): a row for each true class, a column for each answer."""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.backbones import Backbone
+from trainer.backbones.zoo import Backbone
 
 
 def classifier(backbone: Backbone, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> keras.Model:

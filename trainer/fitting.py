@@ -18,23 +18,26 @@ from storage.reindex import reindex
 from storage.runs import Run
 from storage.settings import Settings
 from storage.splits import Split
-from trainer import backbones, head, records, snapshot
-from trainer.backbones import Backbone
-from trainer.batches import targets_of
-from trainer.board import Board
+from trainer import snapshot
+from trainer.backbones import zoo
+from trainer.backbones.zoo import Backbone
 from trainer.calibration import Calibration, calibrate
 from trainer.curve import Curve
-from trainer.feature_store import FeatureStore
-from trainer.features import Extractor
-from trainer.head import Head
-from trainer.learner import Start
-from trainer.network import Hooks, Task, Trained, train
-from trainer.plan import Plan
+from trainer.features.extraction import Extractor
+from trainer.features.store import FeatureStore
+from trainer.head import fit
+from trainer.head.fit import Head
+from trainer.head.rows import Joined, Rows
+from trainer.network.batches import targets_of
+from trainer.network.fit import Hooks, Task, Trained, train
+from trainer.network.learner import Start
+from trainer.network.plan import Plan
+from trainer.network.weights import FILE, read_weights
 from trainer.progress import Progress
-from trainer.reading import RecordSamples, opened
-from trainer.rows import Joined, Rows
+from trainer.records import builder
+from trainer.records.reading import RecordSamples, opened
+from trainer.report.board import Board
 from trainer.snapshot import Snapshot
-from trainer.weights import FILE, read_weights
 
 log = structlog.get_logger()
 
@@ -51,7 +54,7 @@ class Box:
 
     def _extractor(self, backbone: str, weights: str) -> Extractor:
         """What computes features with a pretrained network; made once."""
-        loaded = backbones.load(backbone, weights)
+        loaded = zoo.load(backbone, weights)
         return Extractor(loaded, self.settings.training.batch_size, self.photos.read)
 
     def stores(self, backbone: Backbone) -> list[FeatureStore]:
@@ -81,7 +84,9 @@ class Fitted:
 
 
 class Fitting:
-    """Fits what a run asks for. `folder` is the run's own."""
+    """Fits what a run asks for. `taken` is the catalogue as it was at the start, from which photos may be left out."""
+
+    taken: Snapshot
 
     def __init__(self, box: Box, run: Run, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._box = box
@@ -95,7 +100,7 @@ class Fitting:
 
     def fit(self) -> tuple[Snapshot, Fitted]:
         """The photos that were learnt from, and the result. Raises a RetrainbotError where it cannot be done."""
-        data = self._snapshot()
+        self.taken = data = self._snapshot()
         match self._run.options.mode:
             case "head":
                 return self._head(data)
@@ -128,6 +133,9 @@ class Fitting:
         if number is not None:
             return data, self._network(data, self._version(number, data))
         data, backbone, fitted = self._learn_head(data)
+        if data.id != self.taken.id:
+            with self._progress.step("records") as report:
+                self._write_records(data, report)
         return data, self._network(data, Start(backbone, fitted.start_weights, fitted.start_bias))
 
     def _snapshot(self) -> Snapshot:
@@ -142,11 +150,14 @@ class Fitting:
     def _build(self, report: Callable[[int, int], None]) -> Snapshot:
         reindex(self._box.photos)
         data = snapshot.take(self._box.photos)
+        self._write_records(data, report)
+        return data
+
+    def _write_records(self, data: Snapshot, report: Callable[[int, int], None]) -> None:
         check = self._run.options.mode != "head"  # Which does not read them.
         folder = self._settings.records_dir
-        records.build(data, folder, progress=report, read=self._box.photos.read, check=check)
-        records.remove_others(folder, data.id)
-        return data
+        builder.build(data, folder, progress=report, read=self._box.photos.read, check=check)
+        builder.remove_others(folder, data.id)
 
     def _learn_head(self, data: Snapshot) -> tuple[Snapshot, Backbone, Head]:
         """The last layer, on features of every photo that can be read; the others are left out of the snapshot."""
@@ -174,7 +185,7 @@ class Fitting:
     def _fit_head(self, data: Snapshot, stores: Sequence[FeatureStore], report: Callable[[int, int], None]) -> Head:
         learn, judge = data.of(Split.TRAIN), data.of(Split.VALIDATION)
         copies: list[Rows] = [store.rows(learn.hashes) for store in stores]
-        return head.fit(
+        return fit.fit(
             Joined(tuple(copies)),
             np.tile(learn.labels, len(copies)),
             stores[0].rows(judge.hashes),
@@ -182,6 +193,7 @@ class Fitting:
             len(data.classes),
             class_weights=self._settings.training.class_weights,
             progress=report,
+            stop=self._out_of_time,
         )
 
     def _network(self, data: Snapshot, start: Start) -> Fitted:
@@ -223,7 +235,7 @@ class Fitting:
         """A network that knows nothing yet."""
         with self._progress.step("backbone"):
             options = self._run.options
-            backbone = backbones.untrained(options.backbone, self._settings.network.input_size, options.seed)
+            backbone = zoo.untrained(options.backbone, self._settings.network.input_size, options.seed)
             shape = backbone.features, len(data.classes)
             return Start(backbone, np.zeros(shape, np.float32), np.zeros(shape[1], np.float32))
 
@@ -235,7 +247,7 @@ class Fitting:
         with self._progress.step("backbone"):
             version = self._box.models.verified(number)
             manifest = version.manifest
-            network = backbones.untrained(manifest.backbone, manifest.input_size)
+            network = zoo.untrained(manifest.backbone, manifest.input_size)
             backbone, weights, bias = read_weights(version.folder / FILE, network)
         places = {name: place for place, name in enumerate(version.classes)}
         known = [places.get(name, -1) for name in data.classes]

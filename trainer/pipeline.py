@@ -27,13 +27,13 @@ from storage.splits import Split
 from trainer import snapshot
 from trainer.evaluate import Evaluation, evaluate, keep, kept, merged
 from trainer.export import export
-from trainer.facts import Facts
 from trainer.faults import in_plain_words
 from trainer.fitting import Box, Fitted, Fitting
 from trainer.gate import Verdict, judge
+from trainer.network.weights import FILE, write_weights
 from trainer.progress import Progress
+from trainer.report.facts import Facts
 from trainer.snapshot import Changes, Snapshot
-from trainer.weights import FILE, write_weights
 
 GOLDEN_PHOTOS = 4
 
@@ -74,11 +74,12 @@ class Pipeline:
         """Do the run, to its end. Raises a RetrainbotError where it cannot be done; then nothing has been published."""
         remove_unfinished(self.box.models.folder)  # Left by an attempt that lost its lease; we hold it now.
         try:
-            data, fitted = Fitting(self.box, self.run, self.progress).fit()
+            fitting = Fitting(self.box, self.run, self.progress)
+            data, fitted = fitting.fit()
             self.export(data, fitted)
             judged = asyncio.run(self.judge(data))
             self.report(data, fitted, judged)
-            self.publish(data, fitted, judged)
+            self.publish(data, fitting.taken, fitted, judged)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)  # Where the disk is full, the end of the run needs the room.
 
@@ -148,7 +149,7 @@ class Pipeline:
 
     def report(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:
         """What people look at; see docs/reports.md."""
-        from trainer import report  # noqa: PLC0415  It draws, which takes a second to import.
+        from trainer.report import report  # noqa: PLC0415  It draws, which takes a second to import.
 
         with self.progress.step("report"):
             served = self.box.models.served()
@@ -178,10 +179,11 @@ class Pipeline:
             return snapshot.changes(before, data) if before else None
         return None
 
-    def publish(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:
+    def publish(self, data: Snapshot, taken: Snapshot, fitted: Fitted, judged: Judged) -> None:
         with self.progress.step("publish"):
-            data.write(self.box.settings.snapshots_dir)
-            manifest = self.manifest(data, fitted, judged)
+            for kept_too in {data.id: data, taken.id: taken}.values():
+                kept_too.write(self.box.settings.snapshots_dir)
+            manifest = self.manifest(data, fitted, judged).model_copy(update={"taken": taken.id})
             reason = judged.verdict.reason if judged.verdict.promoted else None
             self.box.models.publish(
                 self.folder,

@@ -78,9 +78,10 @@ class Planner:
         if newest is None:
             return True, "there is no version yet"
         since, least = f"since version {newest.number}", self._schedule.min_changes
-        if newest.manifest.snapshot == present.id:
+        made_of = newest.manifest.taken or newest.manifest.snapshot  # A photo that is left out each time is not new.
+        if made_of == present.id:
             return least == 0, f"nothing changed {since}" + (", and min_changes is 0" if least == 0 else "")
-        before = snapshot.read(self._settings.snapshots_dir, newest.manifest.snapshot, self._photos.folder)
+        before = snapshot.read(self._settings.snapshots_dir, made_of, self._photos.folder)
         if before is None:
             return True, f"photos or classes changed {since}"
         count = snapshot.changes(before, present).photos

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.splits import Split
-from trainer.manifest import Places, Records
+from trainer.records.manifest import Places, Records
 from trainer.snapshot import SPLITS, Snapshot
 
 SHARD_BYTES = 150_000_000

@@ -13,16 +13,16 @@ import structlog
 from numpy.typing import NDArray
 
 from storage.images import Pixels
-from trainer.backbones import Backbone, digest_of
-from trainer.batches import Feed, Labels, Samples, Targets, plain_batches, targets_of
+from trainer.backbones.zoo import Backbone, digest_of
 from trainer.calibration import best_temperature
-from trainer.checkpoints import Checkpoints
-from trainer.course import Course, listed, named
 from trainer.curve import Curve, Point
 from trainer.faults import OutOfMemoryError, in_plain_words, not_a_number
-from trainer.learner import Learner, Start
-from trainer.losses import accuracy, log_loss, log_softmax
-from trainer.plan import Plan
+from trainer.head.losses import accuracy, log_loss, log_softmax
+from trainer.network.batches import Feed, Labels, Samples, Targets, plain_batches, targets_of
+from trainer.network.checkpoints import Checkpoints
+from trainer.network.course import Course, listed, named
+from trainer.network.learner import Learner, Start
+from trainer.network.plan import Plan
 
 HALVINGS = 2  # How often a batch that does not fit into memory is halved.
 KEEP_SECONDS = 30.0  # So much work a kill may cost.

@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from trainer.curve import Curve
-from trainer.facts import MixUp
-from trainer.lettering import lettering
+from trainer.report.facts import MixUp
+from trainer.report.lettering import lettering
 
 WIDTH = 1080  # Pixels.
 MOST_CLASSES = 20  # As many names and counts as can be read at that width.

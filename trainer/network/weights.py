@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from storage.errors import ModelError
 from storage.files import write_durably
-from trainer.backbones import Backbone, digest_of
+from trainer.backbones.zoo import Backbone, digest_of
 
 FILE = "weights.npz"
 _HEAD = ("head.weights", "head.bias")

@@ -11,9 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from storage.images import Pixels
-from trainer.backbones import Backbone, layers_of
-from trainer.batches import Targets
-from trainer.plan import Plan
+from trainer.backbones.zoo import Backbone, layers_of
+from trainer.network.batches import Targets
+from trainer.network.plan import Plan
 
 MOMENTUM = 0.9  # Of batch normalisation's statistics; Keras' own 0.99 is for runs of many thousands of steps.
 HALF = (8, 0)  # The compute capability from which on NVIDIA's GPUs are faster in bfloat16.

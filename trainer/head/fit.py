@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.curve import Curve, Point
-from trainer.lbfgs import Vector, descend
-from trainer.logistic import Labels, Problem, Scale
-from trainer.losses import accuracy, cautious_loss, log_loss, log_softmax
-from trainer.rows import Joined, Matrix, Rows, some
+from trainer.head.lbfgs import Vector, descend
+from trainer.head.logistic import Labels, Problem, Scale
+from trainer.head.losses import accuracy, cautious_loss, log_loss, log_softmax
+from trainer.head.rows import Joined, Matrix, Rows, some
 
 # Strong to weak: each fit starts where the one before ended, and a weaker one is a short way off. The more classes, the
 # weaker is what suits them.

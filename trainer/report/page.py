@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from storage.labels import shown
 from storage.splits import Split
-from trainer.facts import ENOUGH, Facts, Score
+from trainer.report.facts import ENOUGH, Facts, Score
 
 CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.jpg"
 NAMED = 10  # Classes and mix-ups named in words; there may be hundreds.

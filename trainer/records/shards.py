@@ -21,8 +21,8 @@ from storage import labels
 from storage.errors import RecordsError
 from storage.files import TEMPORARY, make_folder, move_durably, sha256_of, sync_tree
 from storage.splits import Split
-from trainer.layout import Part
-from trainer.manifest import ENTRY, INDEX, LABELS, MANIFEST, Index, Manifest, Places, Records, Shard
+from trainer.records.layout import Part
+from trainer.records.manifest import ENTRY, INDEX, LABELS, MANIFEST, Index, Manifest, Places, Records, Shard
 from trainer.snapshot import Snapshot
 
 READERS = 4

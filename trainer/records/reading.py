@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from storage.splits import Split
-from trainer.manifest import MANIFEST, Records, locked, unreadable, verify
+from trainer.records.manifest import MANIFEST, Records, locked, unreadable, verify
 from trainer.snapshot import SPLITS
 
 # What one record holds; `image/encoded` is the stored file, byte for byte.

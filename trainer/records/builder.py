@@ -21,10 +21,10 @@ from storage.lifeline import follow_parent
 from storage.logs import configure_logs
 from storage.photos import Photos
 from storage.settings import read_settings
-from trainer import tutorial
-from trainer.layout import SHARD_BYTES, Cut, plan
-from trainer.manifest import Places, Records, faults, load, locked
-from trainer.shards import BuiltRecords, Read, Source, Told, publish
+from trainer.records import tutorial
+from trainer.records.layout import SHARD_BYTES, Cut, plan
+from trainer.records.manifest import Places, Records, faults, load, locked
+from trainer.records.shards import BuiltRecords, Read, Source, Told, publish
 from trainer.snapshot import Snapshot, take
 
 LOCK = ".lock"

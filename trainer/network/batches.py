@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from storage.errors import ImageError
 from storage.images import Pixels, model_input
 from storage.settings import Augmentation
-from trainer.augment import varied_input
+from trainer.network.augment import varied_input
 
 DECODERS = min(16, os.cpu_count() or 1)
 AHEAD = 2  # Batches that are decoded before the network asks for them.

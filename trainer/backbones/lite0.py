@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
-from trainer.torch_checkpoint import read_checkpoint
+from trainer.backbones.torch_checkpoint import read_checkpoint
 
 INPUT_SIZE = 224
 SMALLEST = 32  # The network halves a photo's sides five times.

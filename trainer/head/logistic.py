@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer.lbfgs import Vector
-from trainer.rows import Matrix, Rows, steps
+from trainer.head.lbfgs import Vector
+from trainer.head.rows import Matrix, Rows, steps
 
 SAMPLED = 5  # Steps whose features tell how the loss is curved.
 SAVED = 10  # Passes that are saved by knowing it, or more.

@@ -19,8 +19,8 @@ from serving.graph import run
 from storage.errors import ImageError
 from storage.images import Pixels, model_input
 from storage.photos import Photo
-from trainer.backbones import Backbone
-from trainer.feature_store import Features, FeatureStore, Places
+from trainer.backbones.zoo import Backbone
+from trainer.features.store import Features, FeatureStore, Places
 from trainer.snapshot import Snapshot
 
 DECODERS = min(16, os.cpu_count() or 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
-from trainer import inception, lite0
+from trainer.backbones import inception, lite0
 
 NAMES = ("inception_v3", "efficientnet_lite0")
 

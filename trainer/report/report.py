@@ -8,10 +8,10 @@ from typing import Any
 from pydantic_core import to_json
 
 from storage.files import write_durably
-from trainer import plots, sheet
 from trainer.evaluate import Evaluation
-from trainer.facts import Facts, Mistake, Score
-from trainer.page import CONFUSION, CURVES, MISTAKES, markdown
+from trainer.report import plots, sheet
+from trainer.report.facts import Facts, Mistake, Score
+from trainer.report.page import CONFUSION, CURVES, MISTAKES, markdown
 
 DOCUMENT, PAGE = "report.json", "report.md"
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from storage.errors import RecordsError
 from storage.splits import Split
-from trainer.layout import Part
-from trainer.manifest import INDEX, LABELS, MANIFEST, Places, faults, load
-from trainer.shards import BuiltRecords, Read, Source, Told, publish
+from trainer.records.layout import Part
+from trainer.records.manifest import INDEX, LABELS, MANIFEST, Places, faults, load
+from trainer.records.shards import BuiltRecords, Read, Source, Told, publish
 from trainer.snapshot import SPLITS, Snapshot
 
 

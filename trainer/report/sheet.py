@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from trainer.evaluate import Evaluation
-from trainer.facts import Mistake
-from trainer.lettering import lettering
-from trainer.plots import BLUE, VERMILION, WIDTH
+from trainer.report.facts import Mistake
+from trainer.report.lettering import lettering
+from trainer.report.plots import BLUE, VERMILION, WIDTH
 
 MOST = 15  # More would be too small on a phone.
 COLUMNS = 3

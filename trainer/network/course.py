@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.batches import Labels
 from trainer.curve import Curve, Point
+from trainer.network.batches import Labels
 
 Array = NDArray[Any]
 
