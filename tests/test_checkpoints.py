@@ -75,10 +75,23 @@ def test_purposes_do_not_meet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("points", [[], [Point(0.0), Point(1.0, 0.5, 0.75, None, None, 1e-3)]])
 def test_course_comes_back_as_it_was(tmp_path: Path, points: list[Point]) -> None:
     """How a fit has gone survives a checkpoint, figures that were not measured included."""
-    course = Course(batch_size=8, step=12, best=1, points=points, weights=[np.arange(3.0), np.ones((2, 2))])
+    course = Course(batch_size=8, step=12, best=1, least=0, points=points, weights=[np.arange(3.0), np.ones((2, 2))])
+    course.losses = np.array([0.5, 0.25])
     course.sums.add(1.5, 3, 4)
     Checkpoints(tmp_path, PURPOSE).write(12, course.arrays())
     back = Course.of(Checkpoints(tmp_path, PURPOSE).newest() or {})
-    assert (back.batch_size, back.step, back.best, back.points) == (8, 12, 1, points)
+    assert (back.batch_size, back.step, back.best, back.least, back.points) == (8, 12, 1, 0, points)
+    assert back.losses.tolist() == [0.5, 0.25]
     assert back.sums.means() == course.sums.means()
     assert [array.tolist() for array in back.weights] == [[0.0, 1.0, 2.0], [[1.0, 1.0], [1.0, 1.0]]]
+
+
+def test_later_epoch_is_kept_unless_it_is_clearly_worse() -> None:
+    """Of two epochs that the validation photos cannot tell apart the later is kept; patience counts from the best."""
+    course, first = Course(batch_size=8), np.linspace(0.4, 0.6, 30)
+    assert course.add(Point(0.0), first)
+    assert course.add(Point(1.0), first + 0.001 + np.tile([0.05, -0.05], 15))
+    assert not course.add(Point(2.0), first + np.linspace(0.1, 0.3, 30))
+    assert (course.best, course.least, course.worse(0)) == (1, 0, 2)
+    assert course.add(Point(3.0), first - 0.01)
+    assert (course.best, course.least, course.worse(0)) == (3, 3, 0)

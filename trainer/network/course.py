@@ -35,30 +35,44 @@ class Sums:
 
 @dataclass(eq=False)
 class Course:
-    """`best` is the place in `points` of the one with the least validation loss; the weights and answers are its."""
+    """`best` is the place in `points` of the one whose weights and answers are kept.
+
+    `least` is that of the one with the least validation loss; `losses` (photos,) are its for each validation photo.
+    """
 
     batch_size: int
     step: int = 0
     best: int = 0
+    least: int = 0
     points: list[Point] = field(default_factory=list)
     sums: Sums = field(default_factory=Sums)
     weights: list[Array] = field(default_factory=list)
     logits: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     labels: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
+    losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def worse(self, since: int) -> int:
-        """How many of the points after `since` came after the best one."""
-        return max(0, len(self.points) - 1 - max(self.best, since))
+        """How many of the points after `since` came after the one with the least loss."""
+        return max(0, len(self.points) - 1 - max(self.least, since))
 
-    def add(self, point: Point) -> bool:
-        """Take in a point, and say whether it is the best. Where nothing is validated, the newest is."""
+    def add(self, point: Point, losses: NDArray[np.float64]) -> bool:
+        """Take in a point, with the loss of each validation photo, and say whether its weights are to be kept.
+
+        They are, unless the loss is clearly above the least: by more than one standard error of the difference, photo
+        by photo (the rule of Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3). A few photos
+        cannot tell epochs apart that differ by less, and then the later one has learnt more.
+        """
         self.points.append(point)
         self.sums = Sums()
-        least = self.points[self.best].validation_loss
-        better = len(self.points) == 1 or least is None or (point.validation_loss or 0.0) < least
-        if better:
-            self.best = len(self.points) - 1
-        return better
+        newest = len(self.points) - 1
+        above = losses - self.losses if newest else np.zeros(0)
+        excess = float(above.mean()) if len(above) else 0.0
+        if newest == 0 or excess < 0 or not len(losses):
+            self.least, self.losses = newest, losses
+        kept = len(above) < 2 or excess <= float(above.std(ddof=1)) / np.sqrt(len(above))
+        if kept:
+            self.best = newest
+        return kept
 
     def curve(self) -> Curve:
         return Curve("epoch", tuple(self.points), self.best)
@@ -68,27 +82,30 @@ class Course:
         columns = len(fields(Point))
         points = np.array([astuple(point) for point in self.points], dtype=np.float64)  # None turns into nan.
         return {
-            "numbers": np.array([self.batch_size, self.step, self.best], np.int64),
+            "numbers": np.array([self.batch_size, self.step, self.best, self.least], np.int64),
             "points": points.reshape(-1, columns),
             "sums": np.array(astuple(self.sums)),
             "logits": self.logits,
             "labels": self.labels,
+            "losses": self.losses,
             **named("best", self.weights),
         }
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Self:
-        batch_size, step, best = (int(number) for number in arrays["numbers"])
+        batch_size, step, best, least = (int(number) for number in arrays["numbers"])
         log_loss, right, photos = arrays["sums"].tolist()
         return cls(
             batch_size=batch_size,
             step=step,
             best=best,
+            least=least,
             points=[_point(*row) for row in arrays["points"].tolist()],
             sums=Sums(log_loss, int(right), int(photos)),
             weights=listed("best", arrays),
             logits=arrays["logits"],
             labels=arrays["labels"],
+            losses=arrays["losses"],
         )
 
 

@@ -17,7 +17,7 @@ from trainer.backbones.zoo import Backbone, digest_of
 from trainer.calibration import best_temperature
 from trainer.curve import Curve, Point
 from trainer.faults import OutOfMemoryError, in_plain_words, not_a_number
-from trainer.head.losses import accuracy, log_loss, log_softmax
+from trainer.head.losses import accuracy, log_softmax
 from trainer.network.batches import Feed, Labels, Samples, Targets, plain_batches, targets_of
 from trainer.network.checkpoints import Checkpoints
 from trainer.network.course import Course, listed, named
@@ -160,8 +160,10 @@ class _Fit:
         logits = np.concatenate([np.zeros((0, self._task.start.bias.size), np.float32), *(rows for rows, _ in seen)])
         labels = np.concatenate([np.zeros(0, np.int64), *(part for _, part in seen)])
         at, rate = course.step / self._epoch_steps, self._learner.learning_rate
-        point = Point(at, *course.sums.means(), *_judged(logits, labels), rate)
-        if course.add(point):
+        losses = _losses(logits, labels)
+        loss, right = (float(losses.mean()), accuracy(logits, labels)) if len(labels) else (None, None)
+        point = Point(at, *course.sums.means(), loss, right, rate)
+        if course.add(point, losses):
             course.weights, course.logits, course.labels = self._learner.weights, logits, labels
         hooks.told(point)
 
@@ -193,15 +195,15 @@ class _Fit:
         )
 
 
-def _judged(logits: NDArray[np.float32], labels: Labels) -> tuple[float | None, float | None]:
-    """The mean log loss at the best temperature, and the accuracy; None for both without photos.
+def _losses(logits: NDArray[np.float32], labels: Labels) -> NDArray[np.float64]:
+    """The log loss of each photo, at the best temperature for all, shape (photos,).
 
     It is at that temperature that a network is served: smoothed labels alone would make a good one look bad. Raises
     RunError where a logit is no number.
     """
-    if not len(labels):
-        return None, None
     if not np.isfinite(logits).all():
         raise not_a_number()
-    logs = log_softmax(logits / np.float32(best_temperature(logits, labels)))
-    return log_loss(logs, labels), accuracy(logits, labels)
+    temperature = np.float32(best_temperature(logits, labels))
+    logs = log_softmax(logits / temperature) if len(labels) else logits
+    losses: NDArray[np.float64] = -logs[np.arange(len(labels)), labels].astype(np.float64)
+    return losses
