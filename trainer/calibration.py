@@ -110,14 +110,16 @@ def _sure_above(probabilities: Floats, truth: Labels, precision: float) -> float
     since the threshold is chosen on the very photos that are counted. An interval's lower end would never let ten or
     twenty photos be enough (benchmarks/heads.py).
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    confidence = probabilities.max(axis=1)[order].astype(np.float64)
     right = (probabilities.argmax(axis=1) == truth)[order]
-    kept = np.minimum(np.cumsum(right), np.cumsum(confidence[order])) >= precision * np.arange(1, len(truth) + 1)
-    if not kept.any():
+    enough = np.minimum(np.cumsum(right), np.cumsum(confidence)) >= precision * np.arange(1, len(truth) + 1)
+    # Equally probable answers are all sure or none.
+    places = np.flatnonzero(enough & np.append(confidence[1:] < confidence[:-1], True))
+    if not len(places):
         return 1.0
-    last = int(np.flatnonzero(kept)[-1])
-    lowest = float(confidence[order[last]])
+    last = int(places[-1])
+    lowest = float(confidence[last])
     return min(lowest, precision) if last == len(truth) - 1 else lowest  # No photo speaks against lower ones.
 
 
