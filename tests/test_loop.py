@@ -156,8 +156,7 @@ async def test_the_loop_survives_every_kill(settings: Settings, tmp_path: Path) 
         run = await loop.at_work()
         await loop.kill("cli.main trainer")
         assert "Version 1" in await loop.ask(CLASSES[1])
-        await loop.told(asked, "testing it")
-        assert loop.runs.get(run.id).token == 2
+        await until(lambda: (again := loop.runs.get(run.id)).token == 2 and again.step is not None, PATIENCE)
 
         # The bot, while that run goes on: the next bot answers, and tells the end of the run in the same message.
         await loop.kill("cli.main bot")
