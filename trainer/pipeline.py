@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 import keras
 import numpy as np
@@ -36,6 +36,7 @@ from trainer.report.facts import Facts
 from trainer.snapshot import Changes, Snapshot
 
 GOLDEN_PHOTOS = 4
+UNASKED = 0.1  # So many test photos that are new, to each that it was asked about, need not be put to what is served.
 
 log = structlog.get_logger()
 
@@ -105,7 +106,7 @@ class Pipeline:
             if test and not candidate.photos:
                 raise RunError("The test photos were taken away during the run. Train again.")
             keep(candidate, self.folder)
-            await self._write_golden(server, data)
+            await self._write_golden(server, candidate, data)
             return candidate, await self.evaluate_served(candidate.photos)
 
     async def evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | str:
@@ -119,7 +120,7 @@ class Pipeline:
             log.warning("the served version is damaged", version=served.version, reason=str(error))
             return f"the served version {served.version} is damaged"
         known, others = kept(version.folder, version.classes, test)
-        if not others:
+        if len(others) <= UNASKED * len(known.photos):
             return known
         try:
             graph = Graph(version.folder)
@@ -134,18 +135,20 @@ class Pipeline:
                 " `retrainbot train --force` serves a new version uncompared."
             ) from error
 
-    async def _write_golden(self, server: InProcess, data: Snapshot) -> None:
+    async def _write_golden(self, server: InProcess, candidate: Evaluation, data: Snapshot) -> None:
         """A few photos' pixels with the candidate's answers; whoever loads the version later must get the same."""
-        spread = range(0, len(data), max(1, len(data) // GOLDEN_PHOTOS))
-        photos = map(data.photo, chain(spread, range(len(data))))
-        pixels = np.stack(list(islice(self._pixels(photos, server.input_size), GOLDEN_PHOTOS)))
-        np.savez_compressed(self.folder / GOLDEN, pixels=pixels, probabilities=await server.predict(pixels))
+        asked = len(candidate.photos) > 2 * GOLDEN_PHOTOS  # Then the answers are there already.
+        photos: Iterable[Photo] = candidate.photos if asked else data.photos()
+        places, golden = zip(*islice(self._pixels(photos, server.input_size), GOLDEN_PHOTOS), strict=True)
+        pixels = np.stack(golden)
+        probabilities = candidate.probabilities[list(places)] if asked else await server.predict(pixels)
+        np.savez_compressed(self.folder / GOLDEN, pixels=pixels, probabilities=probabilities)
 
-    def _pixels(self, photos: Iterable[Photo], size: int) -> Iterator[Pixels]:
-        """Each photo's pixels, less those whose file is gone."""
-        for photo in photos:
+    def _pixels(self, photos: Iterable[Photo], size: int) -> Iterator[tuple[int, Pixels]]:
+        """Each photo's place and pixels, less those whose file is gone."""
+        for place, photo in enumerate(photos):
             with suppress(FileNotFoundError):
-                yield model_input(self.box.photos.read(photo.path), size)
+                yield place, model_input(self.box.photos.read(photo.path), size)
 
     def report(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:
         """What people look at; see docs/reports.md."""
