@@ -25,7 +25,7 @@ def main() -> None:
     from trainer.standby import wait  # noqa: PLC0415
 
     box = open_box(settings)
-    order = wait(box, orders)
+    order = orders.get() if not orders.empty() else wait(box, orders)
     if order is not None:
         run, token = order.split()
         work(box, int(run), int(token))

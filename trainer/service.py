@@ -18,7 +18,7 @@ from trainer import gpu
 from trainer.schedule import Alarm, Planner
 from trainer.worker import Worker
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 REPORT_SECONDS = 10.0
 PAUSE_SECONDS = 5.0  # Before the database is tried again.
 

@@ -1,5 +1,6 @@
 """What a training process does until it has a run: it looks at new photos, so that the run only has to fit."""
 
+import importlib
 import queue
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ def wait(box: Box, orders: "queue.SimpleQueue[str]", settle: float = SETTLE_SECO
     None where the process should make way for another: what it took of a GPU's memory is given back only by its end.
     """
     looked, before = None, None
+    importlib.import_module("trainer.report.report")  # What draws takes a while to import, too.
     while True:
         try:
             return orders.get(timeout=settle)
