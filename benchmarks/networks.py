@@ -83,7 +83,7 @@ def full() -> None:
     orchids = folder()
     if orchids is None:
         return
-    paths = sorted((orchids / "photos").glob("*/*.jpg"))
+    paths = sorted(path for path in (orchids / "photos").glob("*/*") if path.is_file())
     photos = Photos([path.read_bytes() for path in paths], labels([path.parent.name for path in paths]))
     features = _features(zoo.load(NAME), photos)
     print(f"Mode full against mode head, {NAME}, {len(photos)} orchids, a fifth of them for testing")

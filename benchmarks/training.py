@@ -104,7 +104,7 @@ class Stage:
 
     def _hold_back(self, source: Path) -> list[tuple[str, bytes]]:
         held = []
-        for path in sorted(source.glob("*/*.jpg"))[5 :: 852 // NEW][:NEW]:
+        for path in sorted(path for path in source.glob("*/*") if path.is_file())[5::80][:NEW]:
             held.append((path.parent.name, path.read_bytes()))
             path.unlink()
         return held

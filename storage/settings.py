@@ -225,7 +225,10 @@ class Network(_Section):
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="The part of each label that is shared out to all.")
     warm_up: float = Field(0.1, ge=0, lt=1, description="The part of all steps over which the rate rises.")
     patience: int = Field(
-        5, ge=1, le=1000, description="Epochs of the second half without a better validation loss, after which it ends."
+        10,
+        ge=1,
+        le=1000,
+        description="Epochs of the second half without a better validation loss, after which it ends.",
     )
     input_size: int = Field(
         0, ge=0, le=1024, description="In mode scratch: pixels a side of what the network sees. 0: the backbone's own."
