@@ -313,3 +313,19 @@ def test_sigterm_ends_the_demo_quietly() -> None:
         process.terminate()
         assert "Traceback" not in process.stderr.read()
     assert process.returncode == 0
+
+
+def test_whole_networks_are_trained_by_command(tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network from nothing becomes a version, and another one starts from what that one has learnt."""
+    monkeypatch.setitem(ENVIRONMENT, "RETRAINBOT_NETWORK__INPUT_SIZE", "32")
+    document("--data", tmp_path, "import", folders)
+    options = ("--batch-size", 4, "--steps", 2, "--force")
+    first = document("--data", tmp_path, "train", "--mode", "scratch", *options)
+    again = document("--data", tmp_path, "train", "--mode", "full", "--init-version", first["version"], *options)
+    assert [(run["status"], run["promoted"], run["photos"]) for run in (first, again)] == [("succeeded", True, 30)] * 2
+    assert again["metrics"]["steps"] == 2
+    rows = document("--data", tmp_path, "models")
+    assert [(row["mode"], row["served"]) for row in rows] == [("scratch", False), ("full", True)]
+    for run in (first, again):
+        report = json.loads((tmp_path / "runs" / str(run["run"]) / "report.json").read_text("utf-8"))
+        assert (report["version"], report["snapshot"]) == (run["version"], run["snapshot"])
