@@ -88,7 +88,7 @@ class Stage:
     def trained(self) -> tuple[Run, float]:
         """A run as /train makes it, at its end, and the seconds since it was asked for."""
         started = time.perf_counter()
-        run, _ = self.runs.enqueue(RunOptions.from_settings(self.settings.training), "benchmark")
+        run, _ = self.runs.enqueue(RunOptions.from_settings(self.settings.training, force=True), "benchmark")
         while not (run := self.runs.get(run.id)).final:
             time.sleep(0.02)
         if run.state is not RunState.SUCCEEDED:

@@ -14,7 +14,7 @@ import typer
 from cli.context import Context
 from cli.output import Bar, Output, percent
 from storage.database import now
-from storage.errors import RunError
+from storage.errors import RunError, SettingsError
 from storage.gpus import Gpu, GpuReport, GpuReports
 from storage.runs import Run, RunOptions, RunState
 from storage.settings import BackboneName, Mode
@@ -46,6 +46,12 @@ def train(
 ) -> None:
     """Train now, in the foreground, and serve the result if it is not worse."""
     state: Context = context.obj
+    whole = {"--steps": steps, "--epochs": epochs, "--learning-rate": learning_rate, "--train-dir": train_dir}
+    named = [name for name, value in {**whole, "--init-version": init_version}.items() if value is not None]
+    if named and (mode or state.settings.training.mode) == "head":
+        raise SettingsError(
+            f"{' and '.join(named)} means nothing to mode head; say --mode full or --mode scratch, too."
+        )
     options = RunOptions.from_settings(
         state.settings.training,
         mode=mode,

@@ -1,6 +1,8 @@
 """Model versions: immutable folders with a number, and the pointer that says which one is served."""
 
+import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -96,9 +98,25 @@ class Models:
         content = manifest.model_copy(update={"files": files}).model_dump_json(indent=2).encode()
         write_durably(made / MANIFEST, content)
         sync_tree(made)
+        with ExitStack() as stack:
+            number = self._move_in(made, manifest, token, promote, ending, stack)
+            stack.pop_all()
+        return number
+
+    def _move_in(
+        self,
+        made: Path,
+        manifest: Manifest,
+        token: int,
+        promote: str | None,
+        ending: Callable[[int], Ending] | None,
+        stack: ExitStack,
+    ) -> int:
+        """In one transaction with the version's row; `stack` takes it back where that cannot be committed."""
         with self._database.write() as session:
             run = held(session, manifest.run, token)
             number = self._next_number(session)
+            stack.callback(shutil.rmtree, self.folder / str(number), ignore_errors=True)  # Unless all goes well.
             move_durably(made, self.folder / str(number))
             session.add(
                 VersionRow(

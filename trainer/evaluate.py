@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from storage.errors import ImageError
 from storage.files import write_durably
 from storage.images import Pixels, model_input
 from storage.photos import Photo
@@ -127,7 +128,7 @@ async def evaluate(
 ) -> Evaluation:
     """Ask the server about every photo whose class it knows. `read` gives the bytes of the photo at a path.
 
-    A photo whose file is gone is left out. Raises ImageError where one is damaged.
+    A photo whose file is gone or damaged is left out.
     """
     index = {name: number for number, name in enumerate(classes)}
     known = tuple(photo for photo in photos if photo.class_name in index)
@@ -150,8 +151,7 @@ async def evaluate(
 
 def _pixels(photo: Photo, size: int, read: Callable[[Path], bytes]) -> Pixels | None:
     try:
-        content = read(photo.path)
-    except FileNotFoundError:
-        log.warning("photo left out", photo=photo.sha256, reason="its file is gone")
+        return model_input(read(photo.path), size)
+    except (ImageError, OSError) as error:
+        log.warning("photo left out", photo=photo.sha256, reason=str(error))
         return None
-    return model_input(content, size)

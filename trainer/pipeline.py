@@ -16,7 +16,7 @@ import tensorflow as tf
 from serving.graph import Graph, Probabilities
 from storage import labels
 from storage.database import Database, now
-from storage.errors import LeaseLostError, ModelError, RetrainbotError, RunError
+from storage.errors import ImageError, LeaseLostError, ModelError, RetrainbotError, RunError
 from storage.files import TEMPORARY, remove_unfinished, write_durably
 from storage.images import Pixels, model_input
 from storage.models import GOLDEN, LABELS, Ending, Manifest
@@ -145,9 +145,9 @@ class Pipeline:
         np.savez_compressed(self.folder / GOLDEN, pixels=pixels, probabilities=probabilities)
 
     def _pixels(self, photos: Iterable[Photo], size: int) -> Iterator[tuple[int, Pixels]]:
-        """Each photo's place and pixels, less those whose file is gone."""
+        """Each photo's place and pixels, less those whose file is gone or damaged."""
         for place, photo in enumerate(photos):
-            with suppress(FileNotFoundError):
+            with suppress(ImageError, OSError):
                 yield place, model_input(self.box.photos.read(photo.path), size)
 
     def report(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:

@@ -2,14 +2,16 @@
 
 import importlib
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import tensorflow as tf
 
-from storage.errors import RetrainbotError
 from trainer import snapshot
+from trainer.faults import in_plain_words
+from trainer.features.store import FeatureStore
 from trainer.fitting import Box
+from trainer.snapshot import Snapshot
 
 SETTLE_SECONDS = 5.0  # Photos come in bunches; they are looked at when none has come for so long.
 
@@ -36,16 +38,21 @@ def wait(box: Box, orders: "queue.SimpleQueue[str]", settle: float = SETTLE_SECO
 
 
 def _look(box: Box, stop: Callable[[], bool]) -> bool:
-    """Extract what is missing, and say whether there was anything."""
+    """Extract what is missing, and say whether anything came of it."""
     training = box.settings.training
     try:
         data = snapshot.take(box.photos)
         extractor = box.extractor(training.backbone, training.weights)
         stores = box.stores(extractor.backbone)
-        missing = any(store.missing(data.hashes).any() for store in stores)
+        missing = _missing(stores, data)
         if missing:
-            extractor.extract(data, stores, stop=stop)
-    except (RetrainbotError, OSError) as error:  # The run will say it to a person, if it is still so.
+            with in_plain_words():
+                extractor.extract(data, stores, stop=stop)
+    except Exception as error:  # noqa: BLE001  The run will say it to a person, if it is still so.
         log.info("new photos are not looked at", reason=str(error))
         return False
-    return missing
+    return _missing(stores, data) < missing  # A photo that cannot be read stays missing.
+
+
+def _missing(stores: Sequence[FeatureStore], data: Snapshot) -> int:
+    return sum(int(store.missing(data.hashes).sum()) for store in stores)

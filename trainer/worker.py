@@ -70,6 +70,9 @@ class Worker:
         child = self._ordered(run)
         try:
             self._accompany(child, run, watch)
+            if child.returncode == 0 and self._unheard(run):  # It was about to make way when it was told.
+                child = self._ordered(run)
+                self._accompany(child, run, watch)
         except LeaseLostError as error:
             if not self._runs.get(run.id).final:  # Else the child finished it between two heartbeats.
                 log.warning("run lost", run=run.id, reason=str(error))
@@ -79,19 +82,21 @@ class Worker:
             end(child)
         return self._settle(run, child.returncode)
 
+    def _unheard(self, run: Run) -> bool:
+        """Whether nobody has begun with the run."""
+        seen = self._runs.get(run.id)
+        return seen.state is RunState.RUNNING and seen.token == run.token and seen.step is None
+
     def _ordered(self, run: Run) -> Child:
         """A child that was told to work the run: the one that stands by, unless it has just ended."""
         order = f"{run.id} {run.token}\n".encode()
         waiting, self._standby, self._started = self._standby, None, float("-inf")
         if waiting is not None:
-            try:
-                _tell(waiting, order)
-            except BrokenPipeError:
-                end(waiting)
-            else:
+            if _tell(waiting, order):
                 return waiting
+            end(waiting)
         child = _start()
-        _tell(child, order)
+        _tell(child, order)  # Where it has ended already, that is told as any other sudden end.
         return child
 
     def _accompany(self, child: Child, run: Run, watch: Callable[[Run], None] | None) -> None:
@@ -151,9 +156,14 @@ def _start() -> Child:
     )
 
 
-def _tell(child: Child, order: bytes) -> None:
+def _tell(child: Child, order: bytes) -> bool:
+    """Write to the child, and say whether there was one."""
     assert child.stdin is not None  # noqa: S101  It was asked for where the child was started.
-    child.stdin.write(order)
+    try:
+        child.stdin.write(order)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _sudden_end(code: int) -> str:

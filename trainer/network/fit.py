@@ -63,7 +63,8 @@ class Task:
     def purpose(self) -> str:
         """16 hexadecimal digits that change with anything the result depends on."""
         backbone = self.start.backbone
-        parts = [self.snapshot, self.plan.document(), backbone.name, backbone.digest, *self.start.weights.shape]
+        parts = [self.snapshot, self.plan.document(), backbone.name, backbone.digest, backbone.input_size]
+        parts += self.start.weights.shape
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
