@@ -43,3 +43,11 @@ class ModelError(RetrainbotError):
 
 class RecordsError(RetrainbotError):
     """The TFRecords do not match their manifest."""
+
+
+class UnreadablePhotoError(RecordsError):
+    """A photo, by its hexadecimal SHA-256, is missing or was changed by hand, so it has no record."""
+
+    def __init__(self, message: str, sha256: str) -> None:
+        super().__init__(message)
+        self.sha256 = sha256

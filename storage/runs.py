@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database, now
@@ -15,6 +15,7 @@ from storage.errors import LeaseLostError, RunError
 from storage.settings import BackboneName, Mode, Training
 from storage.tables import RunRow
 
+LONGEST_LEASE = timedelta(hours=1)  # The limit of training.lease_seconds.
 MAX_ATTEMPTS = 3  # A run whose trainer vanished is taken up again; one that always takes it down is not.
 
 
@@ -167,7 +168,10 @@ class Runs:
             return _run(row)
 
     def _expire(self, session: Session) -> None:
-        late = select(RunRow).where(RunRow.state == RunState.RUNNING, RunRow.lease_until < self._clock())
+        present = self._clock()
+        # A lease longer than any setting allows was given when the clock was ahead.
+        over = or_(RunRow.lease_until < present, RunRow.lease_until > present + LONGEST_LEASE)
+        late = select(RunRow).where(RunRow.state == RunState.RUNNING, over)
         for row in session.scalars(late):
             row.lease_until = None
             row.lost += 1

@@ -175,6 +175,32 @@ async def test_photos_and_classes_that_go_away_during_a_run(shop: Shop) -> None:
     assert shop.models.get(1).manifest.photos == 11
 
 
+def test_photo_that_was_damaged_before_a_run_is_left_out(shop: Shop) -> None:
+    """One file that went bad does not stop training: the run learns the others."""
+    damaged = next(iter(shop.photos.all()))
+    damaged.path.write_bytes(b"not a photo any more")
+    shop.enqueue()
+    ended = shop.work()
+    assert ended.state is RunState.SUCCEEDED, ended.message
+    assert shop.models.get(1).manifest.photos == 17
+
+
+async def test_run_that_is_taken_up_again_learns_the_photos_of_its_start(shop: Shop) -> None:
+    """A trainer is killed amid a run and a photo comes meanwhile: the next attempt has the same snapshot."""
+    run = shop.enqueue()
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(shop.work, None, stop)
+        holder = await at(shop, run, "backbone")
+        stop.set()
+        holder.close()
+        assert working.result().state is RunState.QUEUED
+    shop.photos.add(samples.photo(CLASSES[0], 9999), CLASSES[0], "ann")
+    ended = shop.work()
+    assert ended.state is RunState.SUCCEEDED, ended.message
+    assert shop.models.get(1).manifest.photos == 18
+
+
 def test_two_trainers_share_one_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two trainers at work on one queue: each run is worked once, and never two at a time."""
     monkeypatch.setenv("RETRAINBOT_DATA", str(settings.data))

@@ -149,6 +149,15 @@ def test_silent_worker_loses_its_run(runs: Runs, clock: Clock) -> None:
     runs.finish(run, new, RunState.SUCCEEDED, "done")
 
 
+def test_clock_that_was_ahead_does_not_keep_a_run_for_ever(runs: Runs, clock: Clock) -> None:
+    """A trainer dies while the clock is a day ahead; once that is put right, another one takes the run up."""
+    runs.enqueue(OPTIONS, "ann")
+    clock.skip(86400)
+    run, token = claimed(runs)
+    clock.skip(-86400)
+    assert claimed(runs, "other box") == (run, token + 1)
+
+
 def test_third_lost_attempt_fails_the_run(runs: Runs, clock: Clock) -> None:
     """A run that takes its trainer down each time is given up in words, and the next one gets its turn."""
     runs.enqueue(OPTIONS, "ann")

@@ -11,7 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from storage.database import Database
-from storage.errors import RecordsError, RunError
+from storage.errors import RunError, UnreadablePhotoError
 from storage.models import Models
 from storage.photos import Photos
 from storage.reindex import reindex
@@ -38,6 +38,8 @@ from trainer.records import builder
 from trainer.records.reading import RecordSamples, opened
 from trainer.report.board import Board
 from trainer.snapshot import Snapshot
+
+LEFT_OUT = 100  # Photos that a run does without; where more cannot be read, something larger is wrong.
 
 log = structlog.get_logger()
 
@@ -100,7 +102,7 @@ class Fitting:
 
     def fit(self) -> tuple[Snapshot, Fitted]:
         """The photos that were learnt from, and the result. Raises a RetrainbotError where it cannot be done."""
-        self.taken = data = self._snapshot()
+        data = self._snapshot()
         match self._run.options.mode:
             case "head":
                 return self._head(data)
@@ -139,19 +141,36 @@ class Fitting:
         return data, self._network(data, Start(backbone, fitted.start_weights, fitted.start_bias))
 
     def _snapshot(self) -> Snapshot:
-        """The class folders as they are now, and their TFRecords."""
+        """The photos as they were when the run began, also where it is taken up again, and their TFRecords."""
         with self._progress.step("records") as report:
-            try:
-                return self._build(report)
-            except RecordsError as error:  # Most likely somebody moved a photo between the two steps.
-                log.info("records are built once more", reason=str(error))
-                return self._build(report)
+            self.taken = self._begun() or self._begin()
+            return self._recorded(self.taken, report)
 
-    def _build(self, report: Callable[[int, int], None]) -> Snapshot:
+    def _begun(self) -> Snapshot | None:
+        """What an earlier attempt of this run took."""
+        kept = sorted(self._folder.glob("*.npz"))
+        return snapshot.read(self._folder, kept[0].stem, self._box.photos.folder) if kept else None
+
+    def _begin(self) -> Snapshot:
         reindex(self._box.photos)
         data = snapshot.take(self._box.photos)
-        self._write_records(data, report)
+        data.write(self._folder)
         return data
+
+    def _recorded(self, data: Snapshot, report: Callable[[int, int], None]) -> Snapshot:
+        """The photos whose records could be written."""
+        for _ in range(LEFT_OUT):
+            try:
+                self._write_records(data, report)
+            except UnreadablePhotoError as error:
+                log.warning("photo left out", photo=error.sha256, reason=str(error))
+                data = data.without({error.sha256})
+            else:
+                return data
+        raise RunError(
+            f"More than {LEFT_OUT} photos cannot be read; the trainer's log names them. Check that the disk with the"
+            " photos is connected, run `retrainbot reindex`, and train again."
+        )
 
     def _write_records(self, data: Snapshot, report: Callable[[int, int], None]) -> None:
         check = self._run.options.mode != "head"  # Which does not read them.

@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from storage import labels
-from storage.errors import RecordsError
+from storage.errors import UnreadablePhotoError
 from storage.files import TEMPORARY, make_folder, move_durably, sha256_of, sync_tree
 from storage.splits import Split
 from trainer.records.layout import Part
@@ -45,17 +45,19 @@ class Source:
     told: Told = lambda *_: None
 
     def content(self, row: int) -> bytes:
-        """The bytes of a photo. Raises RecordsError naming it where it is missing or was changed by hand."""
+        """The bytes of a photo. Raises UnreadablePhotoError where it is missing or was changed by hand."""
         photo = self.snapshot.photo(row)
         try:
             content = self.read(photo.path)
         except OSError as error:
-            raise RecordsError(f"{photo.path} cannot be read ({error.strerror}). Run `retrainbot reindex`.") from error
+            reason = f"{photo.path} cannot be read ({error.strerror}). Run `retrainbot reindex`."
+            raise UnreadablePhotoError(reason, photo.sha256) from error
         if sha256(content).hexdigest() != photo.sha256:
-            raise RecordsError(
+            reason = (
                 f"{photo.path} is damaged or was edited: it is not the photo that was stored. To keep it as a new"
                 " photo, give it any other name; else delete it. Then run `retrainbot reindex`."
             )
+            raise UnreadablePhotoError(reason, photo.sha256)
         return content
 
 
