@@ -42,6 +42,9 @@ class Gallery:
             del self.photos[photo]
 
     def rename(self, name: str, new: str) -> None:
+        """Give a class another name; nothing happens where there is no such class."""
+        if name not in self.classes:
+            return
         self.label(self.of(name), new)
         self.classes = [new if known == name else known for known in self.classes if known != new]
 
