@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -14,7 +15,7 @@ import typer
 from cli.context import Context
 from cli.output import Bar, Output, percent
 from storage.database import now
-from storage.errors import RunError, SettingsError
+from storage.errors import RunError
 from storage.gpus import Gpu, GpuReport, GpuReports
 from storage.runs import Run, RunOptions, RunState
 from storage.settings import BackboneName, Mode
@@ -49,9 +50,7 @@ def train(
     whole = {"--steps": steps, "--epochs": epochs, "--learning-rate": learning_rate, "--train-dir": train_dir}
     named = [name for name, value in {**whole, "--init-version": init_version}.items() if value is not None]
     if named and (mode or state.settings.training.mode) == "head":
-        raise SettingsError(
-            f"{' and '.join(named)} means nothing to mode head; say --mode full or --mode scratch, too."
-        )
+        print(f"{' and '.join(named)} means nothing to mode head and is passed over.", file=sys.stderr)  # noqa: T201
     options = RunOptions.from_settings(
         state.settings.training,
         mode=mode,

@@ -8,7 +8,7 @@ import tensorflow as tf
 from storage.errors import RunError
 
 # How TensorFlow and CUDA speak of a GPU that does not answer any more, in small letters.
-_GPU_WORDS = ("cuda", "cudnn", "cublas", "nccl", "gpu", "device lost", "stream executor", "launch failed", "xid")
+_GPU_WORDS = ("cuda", "cudnn", "cublas", "nccl", "device lost", "stream executor", "launch failed", "xid")
 _GPU_ERRORS = (
     tf.errors.InternalError,
     tf.errors.UnknownError,
@@ -16,6 +16,7 @@ _GPU_ERRORS = (
     tf.errors.AbortedError,
     tf.errors.FailedPreconditionError,
 )
+_MEMORY_WORDS = ("out of memory", "out_of_memory", "alloc_failed")  # As CUDA's libraries say it in such errors.
 _DISK_WORDS = ("no space left", "disk quota exceeded")
 
 
@@ -50,7 +51,8 @@ def _plain(error: tf.errors.OpError | MemoryError) -> RunError | None:
     words = str(error).lower()
     if isinstance(error, tf.errors.ResourceExhaustedError) and any(word in words for word in _DISK_WORDS):
         return RunError("The disk is full. Make room on it and train again.")
-    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
+    short = isinstance(error, _GPU_ERRORS) and any(word in words for word in _MEMORY_WORDS)
+    if short or isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
         return OutOfMemoryError(
             "There is not enough memory to train with so many photos at once. Set a lower batch_size under [training]"
             " in config.toml, or end other programs that use the GPU, and train again."

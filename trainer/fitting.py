@@ -54,10 +54,10 @@ class Box:
         self.models = Models(database, settings.models_dir)
         self.extractor = cache(self._extractor)
 
-    def _extractor(self, backbone: str, weights: str) -> Extractor:
+    def _extractor(self, backbone: str, weights: str, batch_size: int) -> Extractor:
         """What computes features with a pretrained network; made once."""
         loaded = zoo.load(backbone, weights)
-        return Extractor(loaded, self.settings.training.batch_size, self.photos.read)
+        return Extractor(loaded, batch_size, self.photos.read)
 
     def stores(self, backbone: Backbone) -> list[FeatureStore]:
         """Where the features of photos are, and of their mirror images if those are wanted."""
@@ -182,7 +182,9 @@ class Fitting:
         """The last layer, on features of every photo that can be read; the others are left out of the snapshot."""
         options = self._run.options
         with self._progress.step("backbone"):
-            extractor = self._box.extractor(options.backbone, options.weights)
+            extractor = self._box.extractor(
+                options.backbone, options.weights, options.batch_size or self._settings.training.batch_size
+            )
         stores = self._box.stores(extractor.backbone)
         with self._progress.step("features") as report:
             unreadable = extractor.extract(data, stores, report, self._out_of_time)

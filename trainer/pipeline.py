@@ -57,10 +57,14 @@ class InProcess:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The candidate and what is served on the same test photos; instead of the second, why there is nothing."""
+    """The candidate and what is served on the same test photos; instead of the second, why there is nothing.
+
+    `against` is the number of the version that was served then.
+    """
 
     candidate: Evaluation
     served: Evaluation | str
+    against: int | None
     verdict: Verdict
 
 
@@ -74,20 +78,43 @@ class Pipeline:
     def work(self) -> None:
         """Do the run, to its end. Raises a RetrainbotError where it cannot be done; then nothing has been published."""
         remove_unfinished(self.box.models.folder)  # Left by an attempt that lost its lease; we hold it now.
+        self._remove_checkpoints()
         try:
             fitting = Fitting(self.box, self.run, self.progress)
             data, fitted = fitting.fit()
             self.export(data, fitted)
             judged = asyncio.run(self.judge(data))
             self.report(data, fitted, judged)
+            while judged.against != self._served():  # Somebody promoted another version meanwhile.
+                judged = asyncio.run(self.judge_again(judged))
+                self.report(data, fitted, judged)
             self.publish(data, fitting.taken, fitted, judged)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)  # Where the disk is full, the end of the run needs the room.
 
+    def _remove_checkpoints(self) -> None:
+        """Of runs that have ended: nobody goes on from them, and they are large."""
+        for folder in self.box.settings.runs_dir.glob("*/checkpoints"):
+            if folder.parent.name != str(self.run.id):
+                shutil.rmtree(folder, ignore_errors=True)
+
     async def judge(self, data: Snapshot) -> Judged:
+        against = self._served()
         candidate, served = await self.evaluate(data)
+        return self._judged(candidate, served, against)
+
+    async def judge_again(self, judged: Judged) -> Judged:
+        """Against what is served by now."""
+        against = self._served()
+        return self._judged(judged.candidate, await self.evaluate_served(judged.candidate.photos), against)
+
+    def _judged(self, candidate: Evaluation, served: Evaluation | str, against: int | None) -> Judged:
         verdict = judge(candidate, served, self.box.settings.gate, force=self.run.options.force)
-        return Judged(candidate, served, verdict)
+        return Judged(candidate, served, against, verdict)
+
+    def _served(self) -> int | None:
+        served = self.box.models.served()
+        return served.version if served else None
 
     def export(self, data: Snapshot, fitted: Fitted) -> None:
         with self.progress.step("export"):
@@ -155,7 +182,6 @@ class Pipeline:
         from trainer.report import report  # noqa: PLC0415  It draws, which takes a second to import.
 
         with self.progress.step("report"):
-            served = self.box.models.served()
             facts = Facts(
                 run=self.run,
                 version=self.box.models.next_number(),
@@ -164,20 +190,20 @@ class Pipeline:
                 verdict=judged.verdict,
                 seconds=self.progress.seconds,
                 served=judged.served,
-                served_version=served.version if served else None,
-                changes=self._changes(data),
+                served_version=judged.against,
+                changes=self._changes(data, judged.against),
                 curve=fitted.curve,
                 calibration=fitted.calibration,
                 class_weights=fitted.class_weights,
                 details=fitted.facts,
+                network=fitted.backbone.name,
             )
             report.write(facts, self.box.settings.runs_dir / str(self.run.id), self.box.photos.read)
 
-    def _changes(self, data: Snapshot) -> Changes | None:
+    def _changes(self, data: Snapshot, served: int | None) -> Changes | None:
         """What changed since the served version; None where that is not known any more."""
-        served = self.box.models.served()
         with suppress(ModelError):
-            identity = self.box.models.get(served.version).manifest.snapshot if served else ""
+            identity = self.box.models.get(served).manifest.snapshot if served else ""
             before = snapshot.read(self.box.settings.snapshots_dir, identity, data.folder)
             return snapshot.changes(before, data) if before else None
         return None

@@ -42,7 +42,7 @@ def _look(box: Box, stop: Callable[[], bool]) -> bool:
     training = box.settings.training
     try:
         data = snapshot.take(box.photos)
-        extractor = box.extractor(training.backbone, training.weights)
+        extractor = box.extractor(training.backbone, training.weights, training.batch_size)
         stores = box.stores(extractor.backbone)
         missing = _missing(stores, data)
         if missing:

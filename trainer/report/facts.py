@@ -95,6 +95,7 @@ class Facts:
     calibration: Calibration | None = None
     class_weights: NDArray[Any] | None = None
     details: Mapping[str, str | float] = field(default_factory=dict)
+    network: str = ""  # The backbone that was trained; empty where it is the one that was asked for.
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:

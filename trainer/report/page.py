@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from storage.labels import shown
+from storage.runs import RunOptions
 from storage.splits import Split
 from trainer.report.facts import ENOUGH, Facts, Score
 
@@ -155,8 +156,8 @@ def _training(facts: Facts, pictures: Collection[str]) -> Iterator[str]:
     options = facts.run.options
     rows = {
         "trained": _MODES[options.mode],
-        "network": options.backbone,
-        "its weights": options.weights,
+        "network": facts.network or options.backbone,
+        "it started from": _start(options),
         "seed": options.seed,
         "asked for by": facts.run.requested_by,
         **facts.details,
@@ -165,6 +166,13 @@ def _training(facts: Facts, pictures: Collection[str]) -> Iterator[str]:
         rows[f"kept {facts.curve.unit}"] = f"{facts.curve.points[facts.curve.best].at:.4g}"
     yield from _table(("", ""), [(_safe(name), _safe(str(value))) for name, value in rows.items()])
     yield from _picture(CURVES, "How the fit went", pictures)
+
+
+def _start(options: RunOptions) -> str:
+    if options.mode == "scratch":
+        return "random weights"
+    full_from = options.init_version if options.mode == "full" else None
+    return options.weights if full_from is None else f"version {full_from}"
 
 
 def _picture(name: str, title: str, pictures: Collection[str]) -> Iterator[str]:
