@@ -131,6 +131,29 @@ async def test_kill_at_every_step_loses_nothing(shop: Shop) -> None:
     assert len(list(shop.photos.all())) == 18
 
 
+async def test_network_killed_amid_its_training_loses_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of a whole network is killed as the others are; the next run makes a version."""
+    monkeypatch.setenv("RETRAINBOT_NETWORK__INPUT_SIZE", "32")
+    run = shop.enqueue(mode="scratch", steps=3, batch_size=4)
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(shop.work)
+        holder = await at(shop, run, "network")
+        os.kill(children()[0], signal.SIGKILL)
+        holder.close()
+        assert "killed" in (working.result().message or "")
+    shop.enqueue(mode="scratch", steps=3, batch_size=4)
+    assert shop.work().state is RunState.SUCCEEDED
+    assert shop.leftovers() == []
+
+
+def test_time_that_is_used_up_is_told(shop: Shop) -> None:
+    """A run whose time is over before every photo was looked at says so; what was done is kept for the next one."""
+    shop.enqueue(time_budget=0.0001)
+    ended = shop.work()
+    assert ended.state is RunState.FAILED
+    assert "time was used up" in (ended.message or "")
+
+
 async def test_cancelled_run_ends_at_once_and_leaves_no_process(shop: Shop) -> None:
     """A run is cancelled in the midst of its work: nothing is published, and its process is gone."""
     run = shop.enqueue()
