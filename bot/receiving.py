@@ -126,7 +126,7 @@ class Receiver:
         try:
             arrived = await self._fetch_and_keep(file, by(person), hangs)
         except BadRequest as error:
-            return Arrived(None, TOO_LARGE if "too big" in str(error) else LOST)
+            arrived = Arrived(None, TOO_LARGE if "too big" in str(error) else LOST)
         await asyncio.to_thread(self._received.put, _origin(message, file), arrived)
         return arrived
 
