@@ -81,6 +81,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _model_address(text: str) -> str:
+    if not re.fullmatch(r"https?://\S+/models/[^/\s]+", text):
+        raise ValueError("must be an address such as http://localhost:8501/v1/models/retrainbot")
+    return text
+
+
 def _webhook(text: str) -> str:
     if text and not re.fullmatch(r"https?://\S+", text):
         raise ValueError("must be an address such as https://bot.example.org/retrainbot, or empty")
@@ -303,6 +309,34 @@ class Serving(_Section):
     )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the model server. 0: as many as there are cores.")
     start_timeout: float = Field(120.0, ge=1, le=3600, description="Seconds a model may take to load and warm up.")
+    most_waiting: int = Field(
+        64, ge=1, le=10_000, description="Photos that wait for the model at most; of others the bot says it is busy."
+    )
+    deadline: float = Field(
+        60.0, ge=1, le=3600, description="Seconds after which a photo that still waits for the model is given up."
+    )
+    standby: bool = Field(
+        True, description="Whether a process waits ready for the next version: it saves seconds, for 300 MB of memory."
+    )
+    keep_warm: float = Field(
+        10.0,
+        ge=0,
+        le=10_080,
+        description="Minutes for which the version before stays loaded where memory allows, so that a rollback is instant.",
+    )
+    memory_mb: int = Field(
+        6000, ge=200, description="A model server that takes more memory than this is replaced by a fresh one."
+    )
+    keep_versions: int = Field(
+        10, ge=0, description="So many of the newest versions are kept, and every pinned one. 0: all of them."
+    )
+    backend: Literal["own", "tensorflow_serving"] = Field(
+        "own", description='What runs the models: "own" processes, or a "tensorflow_serving" server at `address`.'
+    )
+    address: Annotated[str, AfterValidator(_model_address)] = Field(
+        "http://localhost:8501/v1/models/retrainbot",
+        description="Where that TensorFlow Serving answers REST requests for the model.",
+    )
 
 
 class Logging(_Section):

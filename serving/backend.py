@@ -1,0 +1,69 @@
+"""What answers for a version, whatever runs it: a process of our own, or a TensorFlow Serving server."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.states import State
+from storage.errors import ModelError
+from storage.images import Pixels
+
+BATCHES = (1, 2, 4, 8, 16)  # The only numbers of photos a network is asked at once: each new one has a slow first call.
+ANSWER_SECONDS = 60.0
+GOLDEN_TOLERANCE = 1e-3
+
+Probabilities: TypeAlias = NDArray[np.float32]
+Told: TypeAlias = Callable[[State], None]
+
+
+class ServerDied(ModelError):  # noqa: N818 - it says what happened.
+    """The server is gone. Start another; questions in flight have to be asked again."""
+
+
+class Server(Protocol):
+    """One version, loaded and checked.
+
+    `input_size` is the side of the pixels it takes, `classes` the number of probabilities it gives.
+    """
+
+    input_size: int
+    classes: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether questions may be asked."""
+        ...
+
+    async def predict(self, pixels: Pixels, timeout: float = ANSWER_SECONDS) -> Probabilities:  # noqa: ASYNC109
+        """Probabilities, float32: (classes,) for one photo (size, size, 3), or (n, classes) for (n, size, size, 3).
+
+        Raises ModelError where it refuses, ServerDied where it has ended or says nothing to anybody for `timeout`
+        seconds.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let the questions in flight be answered, then let go of it."""
+        ...
+
+    def memory(self) -> int | None:
+        """Bytes that its process alone takes; None where nobody can tell."""
+        ...
+
+
+class Backend(Protocol):
+    """Starts servers. To be closed at the end."""
+
+    async def start(self, number: int, folder: Path, told: Told) -> Server:
+        """Load version `number` out of `folder`, warm it and check its golden inputs; `told` hears of each state.
+
+        Raises ModelError, in words for a person, where the version cannot be used or is not ready in time.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything but the servers that were started."""
+        ...
