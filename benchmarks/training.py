@@ -1,7 +1,7 @@
 """Runs of the last layer on the orchids: cold, and warm after ten new photos, beside the flow that tutorials teach.
 
 Cold is measured twice: by `retrainbot train`, a process that starts from nothing, and by a trainer that stands by, as
-/train finds it. Warm ends when a predictor, as the bot has it, answers with the new version.
+/train finds it. Warm ends when the new version answers, in a model server as the bot has it.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.orchids import SEEDS, folder
-from bot.predictor import Predictor
+from bot.rollout import Rollout
+from serving.local import Local
 from storage import lifeline
 from storage.database import Database
-from storage.images import model_input
 from storage.models import Models
 from storage.photos import Photos
 from storage.runs import Run, RunOptions, Runs, RunState
@@ -149,7 +149,10 @@ def _cold_by_trainer(stage: Stage) -> tuple[Run, float]:
 async def _warm(stage: Stage) -> tuple[Run, float, float]:
     """The run after new photos; seconds until its version was published, and until it answered."""
     models = Models(stage.database, stage.settings.models_dir)
-    async with Predictor(models, model_input) as predictor:
+    async with AsyncExitStack() as stack:
+        backend = Local()
+        stack.push_async_callback(backend.close)
+        rollout = await stack.enter_async_context(Rollout(models, backend))
         await asyncio.to_thread(stage.bring_new)
         await asyncio.to_thread(stage.wait_for_features)
         await asyncio.sleep(
@@ -159,7 +162,7 @@ async def _warm(stage: Stage) -> tuple[Run, float, float]:
         run, published = await asyncio.to_thread(stage.trained)
         if not (run.result or {})["promoted"]:
             raise SystemExit(f"The warm version was not promoted: {run.message}")
-        while predictor.version != (run.result or {})["version"]:  # noqa: ASYNC110  It has no event for that.
+        while rollout.answering != (run.result or {})["version"]:  # noqa: ASYNC110  It has no event for that.
             await asyncio.sleep(0.02)
         return run, published, time.perf_counter() - started
 

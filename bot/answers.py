@@ -15,8 +15,9 @@ from bot.delivery import Delivery
 from bot.intake import Intake
 from bot.keys import message_key, once
 from bot.labelling import Saying, Subject, question
-from bot.predictor import NoModelYetError, Prediction, Predictor
+from bot.predictor import Prediction, Predictor
 from bot.receiving import Receiver
+from bot.rollout import NoModelYetError
 from bot.worker import Later
 from storage import labels
 from storage.errors import RetrainbotError

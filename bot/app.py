@@ -42,6 +42,7 @@ from bot.predictor import Predictor
 from bot.receiving import Receiver, attachment
 from bot.stores import Stores
 from bot.subjects import Subjects
+from bot.vitals import Vitals
 from bot.worker import Later, Unheard
 from storage.errors import DatabaseError, RetrainbotError
 from storage.received import Received
@@ -86,7 +87,13 @@ class Desk:
     """Where updates out of the inbox are worked. `decoders` are the threads that photos are checked in."""
 
     def __init__(
-        self, application: App, settings: Settings, stores: Stores, predictor: Predictor, decoders: Executor
+        self,
+        application: App,
+        settings: Settings,
+        stores: Stores,
+        vitals: Vitals,
+        predictor: Predictor,
+        decoders: Executor,
     ) -> None:
         bot, intake = application.bot, settings.intake
         received = Received(stores.database, bot.id)
@@ -103,7 +110,7 @@ class Desk:
         )
         self._albums = Albums(stores.photos, self._receiver, received, labelling, self._answers, self._delivery)
         self._corrections = Corrections(stores.photos, stores.history, subjects, self._buttons, self._delivery)
-        self._commands = Commands(settings, stores, predictor, self._access, self._delivery)
+        self._commands = Commands(settings, stores, vitals, self._access, self._delivery)
         self._people = PeopleCommands(stores.people, stores.history, self._buttons, self._delivery)
         self._taps: dict[str, Tap] = {
             "label": self._intake.tapped,

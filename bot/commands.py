@@ -13,12 +13,12 @@ from bot import replies, reports
 from bot.access import Access, by, may, refused
 from bot.delivery import Delivery
 from bot.markup import pages
-from bot.predictor import Predictor
 from bot.reports import Status
 from bot.stores import Stores
+from bot.vitals import Vitals
 from storage.database import now
 from storage.errors import ModelError
-from storage.models import Served
+from storage.pointer import Served
 from storage.runs import RunOptions
 from storage.settings import Settings
 
@@ -31,14 +31,14 @@ class Commands:
         self,
         settings: Settings,
         stores: Stores,
-        predictor: Predictor,
+        vitals: Vitals,
         access: Access,
         delivery: Delivery,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._settings = settings
         self._stores = stores
-        self._predictor = predictor
+        self._vitals = vitals
         self._access = access
         self._delivery = delivery
         self._clock = clock
@@ -105,7 +105,7 @@ class Commands:
         return Status(
             served=served,
             accuracy=self._accuracy(served) if served else None,
-            problem=self._predictor.problem,
+            serving=self._vitals.report(),
             classes=self._stores.photos.classes(),
             run=self._stores.runs.active(),
             trainers=self._stores.gpus.read(),
@@ -116,5 +116,5 @@ class Commands:
     def _accuracy(self, served: Served) -> float | None:
         try:
             return self._stores.models.get(served.version).manifest.metrics.get("test_accuracy")
-        except ModelError:  # The predictor's problem says it.
+        except ModelError:  # What is said of serving says it.
             return None

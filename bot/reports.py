@@ -6,11 +6,13 @@ from datetime import datetime
 
 from bot.markup import ago, bar, fill, photos
 from bot.replies import percent
+from serving.states import State
 from storage.gpus import Gpu, GpuReport
 from storage.labels import shown
-from storage.models import Served
 from storage.photos import ClassCount
+from storage.pointer import BOT, Served
 from storage.runs import Run, RunState
+from storage.servings import ServingReport
 from storage.slots import Outlook
 
 THIN = 10  # With fewer photos a class is learned badly, and its test photos are too few to tell.
@@ -25,17 +27,23 @@ STEPS = {
     "report": "writing the report",
     "publish": "publishing it",
 }
+COMING: dict[str, str] = {
+    State.NEW: "it is next",
+    State.LOADING: "it is being loaded",
+    State.WARMING: "it is warming up",
+    State.CHECKING: "it is being checked",
+}
 NO_RUN = "No run is under way."
 NO_TRAINER = "No trainer has reported yet. Start one with <code>retrainbot run</code>."
 
 
 @dataclass(frozen=True)
 class Status:
-    """What /status tells. `problem` says why the served version does not answer."""
+    """What /status tells."""
 
     served: Served | None
     accuracy: float | None  # Of the served version on its test photos, 0 to 1.
-    problem: str | None
+    serving: ServingReport
     classes: Sequence[ClassCount]
     run: Run | None
     trainers: Sequence[tuple[str, datetime, GpuReport]]
@@ -89,6 +97,7 @@ def status(state: Status) -> str:
             f"{photos(total)} in {len(state.classes)} classes",
             run(state.run) if state.run else NO_RUN,
             *trainers,
+            *_memory_of(state.serving),
             f"{state.free_bytes / 1e9:.1f} GB of disk left",
         ]
     )
@@ -141,8 +150,34 @@ def _serving(state: Status) -> list[str]:
         return ["Nothing is served yet: send photos with captions, then /train."]
     since = f"{state.served.at:%Y-%m-%d %H:%M} UTC"
     right = "" if state.accuracy is None else f", right on {percent(state.accuracy)} of its test photos"
-    line = f"<b>Version {state.served.version}</b> since {since}{right}"
-    return [line, fill("⚠ {problem}", problem=state.problem)] if state.problem else [line]
+    lines = [f"<b>Version {state.served.version}</b> since {since}{right}"]
+    if state.served.by == BOT:
+        lines.append(fill("⚠ {reason}", reason=state.served.reason))
+    if state.serving.problem:
+        lines.append(fill("⚠ {problem}", problem=state.serving.problem))
+    return [*lines, *_on_the_way(state.serving), *_waiting(state.serving)]
+
+
+def _on_the_way(report: ServingReport) -> list[str]:
+    coming = [version for version in report.versions if version.state in COMING]
+    return [f"Version {version.number} is on its way: {COMING[version.state]}" for version in coming]
+
+
+def _waiting(report: ServingReport) -> list[str]:
+    return [f"{photos(report.waiting)} of at most {report.most_waiting} wait for the model"] if report.waiting else []
+
+
+def _memory_of(report: ServingReport) -> list[str]:
+    """A line on the memory of every version that is loaded, where it is known."""
+    parts = [
+        f"version {version.number}{' (kept for a rollback)' if version.state == State.RESTING else ''}"
+        f" {version.memory_bytes / 1e6:.0f} MB"
+        for version in report.versions
+        if version.memory_bytes
+    ]
+    if report.standby_memory_bytes:
+        parts.append(f"standing by {report.standby_memory_bytes / 1e6:.0f} MB")
+    return [f"Memory: {', '.join(parts)}"] if parts else []
 
 
 def _seen(at: datetime, now: datetime) -> str:

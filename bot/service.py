@@ -15,14 +15,17 @@ import structlog
 from telegram import BotCommand
 from telegram.error import InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from bot import predictor, replies, watch
+from bot import replies, rollout, watch
 from bot.app import App, Desk, build
 from bot.polling import Poller
 from bot.predictor import Predictor
+from bot.rollout import Rollout
 from bot.stores import Stores, open_stores
+from bot.vitals import Vitals
 from bot.watch import Watch
 from bot.webhook import create_app, keep_registered, listening
 from bot.worker import Turns, Worker
+from serving.local import Local
 from storage.database import now
 from storage.decoder import Decoder
 from storage.errors import SettingsError
@@ -43,7 +46,7 @@ log = structlog.get_logger()
 class Pace:
     """Seconds: how often the served pointer and runs are read, messages edited, and Telegram tried at the start."""
 
-    pointer_poll: float = predictor.POLL_SECONDS
+    pointer_poll: float = rollout.POLL_SECONDS
     run_poll: float = watch.POLL_SECONDS
     edit_every: float = watch.EDIT_SECONDS
     reconnect: float = 5.0
@@ -54,6 +57,7 @@ class Service:
     """The running parts. `incoming` gets updates for ever."""
 
     stores: Stores
+    rollout: Rollout
     predictor: Predictor
     application: App
     incoming: asyncio.Task[NoReturn]
@@ -75,16 +79,19 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
     gc.freeze()  # A full collection over all that the imports left would hold the event loop for over 100 ms.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
     async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(_backend(settings))
         application = build(settings)
         decoder = stack.enter_context(Decoder(settings.images, DECODERS))
         stores = await asyncio.to_thread(open_stores, settings, decoder.normalise)
         stack.push_async_callback(asyncio.to_thread, stores.database.close)
         decoders = ThreadPoolExecutor(DECODERS, "photo")
         stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
-        models = await stack.enter_async_context(_predictor(settings, stores, decoder, decoders, pace))
+        versions = await stack.enter_async_context(_rollout(settings, stores, backend, pace))
+        models = _predictor(settings, versions, decoder, decoders)
+        vitals = Vitals(versions, models, backend)
         await _connect(application, pace.reconnect)
         stack.push_async_callback(application.shutdown)
-        desk = Desk(application, settings, stores, models, decoders)
+        desk = Desk(application, settings, stores, vitals, models, decoders)
         stack.callback(desk.close)
         inbox = Inbox(stores.database, application.bot.id, timedelta(seconds=settings.intake.album_seconds))
         turns = Turns(settings.intake.messages_a_minute)
@@ -93,10 +100,11 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker))
         await _publish_commands(application)
         await stack.enter_async_context(_beside(_keep_tidy(settings, stores, inbox)))
+        await stack.enter_async_context(_beside(vitals.keep(stores.servings)))
         runs = Watch(application.bot, stores.follows, stores.runs, poll=pace.run_poll, edit_every=pace.edit_every)
         await stack.enter_async_context(runs)
         log.info("bot ready", name=application.bot.username)
-        yield Service(stores, models, application, incoming)
+        yield Service(stores, versions, models, application, incoming)
 
 
 async def _serve(settings: Settings, pace: Pace | None) -> None:
@@ -104,17 +112,38 @@ async def _serve(settings: Settings, pace: Pace | None) -> None:
         await service.incoming
 
 
-def _predictor(
-    settings: Settings, stores: Stores, decoder: Decoder, decoders: ThreadPoolExecutor, pace: Pace
-) -> Predictor:
-    return Predictor(
+@asynccontextmanager
+async def _backend(settings: Settings) -> AsyncIterator[Local]:
+    """What runs the models; a child already gets ready for the served one."""
+    serving = settings.serving
+    backend = Local(threads=serving.threads or None, start_timeout=serving.start_timeout, standby=serving.standby)
+    await backend.stand_by()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def _rollout(settings: Settings, stores: Stores, backend: Local, pace: Pace) -> Rollout:
+    serving = settings.serving
+    return Rollout(
         stores.models,
+        backend,
+        keep_warm=60 * serving.keep_warm,
+        memory_limit=serving.memory_mb * 1_000_000,
+        poll=pace.pointer_poll,
+    )
+
+
+def _predictor(settings: Settings, versions: Rollout, decoder: Decoder, decoders: ThreadPoolExecutor) -> Predictor:
+    serving = settings.serving
+    return Predictor(
+        versions,
         decoder.model_input,
         decoders=decoders,
-        threads=settings.serving.threads or None,
-        start_timeout=settings.serving.start_timeout,
-        sure_above=settings.serving.sure_above,
-        poll=pace.pointer_poll,
+        most_waiting=serving.most_waiting,
+        deadline=serving.deadline,
+        sure_above=serving.sure_above,
     )
 
 

@@ -14,6 +14,7 @@ from storage.people import People
 from storage.photos import Photos
 from storage.quarantine import Quarantine
 from storage.runs import Runs
+from storage.servings import Servings
 from storage.settings import Settings
 from storage.slots import Slots
 
@@ -31,6 +32,7 @@ class Stores:
     slots: Slots
     follows: Follows
     gpus: GpuReports
+    servings: Servings
 
 
 def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | None = None) -> Stores:
@@ -49,4 +51,5 @@ def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | Non
         Slots(database),
         Follows(database),
         GpuReports(database),
+        Servings(database),
     )

@@ -14,7 +14,8 @@ from serving.client import ModelServer
 from storage.errors import ImageError, ModelError
 from storage.images import model_input
 from storage.labels import shown
-from storage.models import Served, Version, summary
+from storage.models import Version, summary
+from storage.pointer import Served
 from storage.splits import Split
 from trainer.evaluate import Evaluation
 from trainer.evaluate import evaluate as evaluate_photos
@@ -170,7 +171,9 @@ async def _evaluate(state: Context, version: Version, split: Split, bar: Bar) ->
 
 async def _start(state: Context, version: Version) -> ModelServer:
     serving = state.settings.serving
-    return await ModelServer.start(version.folder, threads=serving.threads or None, timeout=serving.start_timeout)
+    server = await ModelServer.spawn(serving.threads or None)
+    await server.load(version.folder, timeout=serving.start_timeout)
+    return server
 
 
 def _lines(answer: dict[str, Any]) -> str:

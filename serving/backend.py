@@ -13,7 +13,6 @@ from storage.images import Pixels
 
 BATCHES = (1, 2, 4, 8, 16)  # The only numbers of photos a network is asked at once: each new one has a slow first call.
 ANSWER_SECONDS = 60.0
-GOLDEN_TOLERANCE = 1e-3
 
 Probabilities: TypeAlias = NDArray[np.float32]
 Told: TypeAlias = Callable[[State], None]
@@ -29,8 +28,16 @@ class Server(Protocol):
     `input_size` is the side of the pixels it takes, `classes` the number of probabilities it gives.
     """
 
-    input_size: int
-    classes: int
+    @property
+    def input_size(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, where it has one on this computer."""
+        ...
 
     @property
     def alive(self) -> bool:
@@ -62,6 +69,10 @@ class Backend(Protocol):
 
         Raises ModelError, in words for a person, where the version cannot be used or is not ready in time.
         """
+        ...
+
+    def standby_memory(self) -> int:
+        """Bytes taken by what waits for the next version; 0 where nothing does, or nobody can tell."""
         ...
 
     async def close(self) -> None:

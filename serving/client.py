@@ -7,32 +7,26 @@ import json
 import logging
 import os
 import signal
-import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+import psutil
 
+from serving.backend import ANSWER_SECONDS, Probabilities, ServerDied, Told
 from serving.frames import HEADER, FrameError, Head, Kind, pack, unpack
+from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
+from storage.lifeline import child, environment
 
 CLOSE_SECONDS = 10.0
-ANSWER_SECONDS = 60.0
 _TAIL = 2000
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow's warnings and errors only.
 
-Probabilities = NDArray[np.float32]
-
 log = logging.getLogger(__name__)
-
-
-class ServerDied(ModelError):  # noqa: N818 - it says what happened.
-    """The model server is gone. Start another; questions in flight have to be asked again."""
 
 
 class _Patience(NamedTuple):
@@ -52,13 +46,12 @@ class _Question(NamedTuple):
 
 
 class ModelServer:
-    """Answers from one version. Made by `start`; an async context manager that closes it.
+    """A child that answers from one version.
 
         async with await ModelServer.start(folder) as server:
             probabilities = await server.predict(pixels)
 
-    `input_size` is the side of the pixels it takes, `classes` the number of probabilities it gives, `ready_seconds` how
-    long it took to start.
+    `input_size` is the side of the pixels it takes, `classes` the number of probabilities it gives.
     """
 
     def __init__(self, process: Process) -> None:
@@ -67,7 +60,6 @@ class ModelServer:
         self.pid = process.pid
         self.input_size = 0
         self.classes = 0
-        self.ready_seconds = 0.0
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._ids = itertools.count(1)
@@ -78,32 +70,40 @@ class ModelServer:
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, folder: Path, *, threads: int | None = None, timeout: float = 120.0) -> Self:  # noqa: ASYNC109
-        """Load the version in `folder` in a child process, warm it and check its golden inputs.
+    async def spawn(cls, threads: int | None = None) -> Self:
+        """A child without a version yet; it gets ready for one. `threads` are the cores it uses (None: all)."""
+        command = child("serving.server", *(["--threads", str(threads)] if threads else []))
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**environment(), **_QUIET}
+            )
+        )
+
+    @classmethod
+    async def start(cls, folder: Path, *, threads: int | None = None) -> Self:
+        """A child that has loaded the version in `folder`; see `load`."""
+        server = await cls.spawn(threads)
+        await server.load(folder)
+        return server
+
+    async def load(self, folder: Path, *, told: Told = lambda _: None, timeout: float = 120.0) -> None:  # noqa: ASYNC109
+        """Load the version in `folder`, warm it and check its golden inputs; `told` hears of each of these states.
 
         Raises ModelError, in the child's words, where the version cannot be used or is not ready in `timeout` seconds.
+        Then, and when this is cancelled, the child is ended.
         """
-        started = time.monotonic()
-        command = [sys.executable, "-P", "-m", "serving.server", str(folder)]
-        command += ["--threads", str(threads)] if threads else []
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, **_QUIET}
-        )
-        server = cls(process)
         try:
             async with asyncio.timeout(timeout):
-                await server._become_ready()
+                await self._become_ready(folder, told)
         except TimeoutError as error:
-            await server._kill()
+            await self._kill()
             raise ModelError(
                 f"The model in {folder} was not ready in {timeout:g} seconds; raise serving.start_timeout, or try again"
                 " when the computer is less busy."
             ) from error
         except BaseException:
-            await server._kill()
+            await self._kill()
             raise
-        server.ready_seconds = time.monotonic() - started
-        return server
 
     async def predict(self, pixels: Pixels, timeout: float = ANSWER_SECONDS) -> Probabilities:  # noqa: ASYNC109
         """Probabilities, float32: (classes,) for one photo (size, size, 3), or (n, classes) for (n, size, size, 3).
@@ -130,6 +130,18 @@ class ModelServer:
         """Whether questions may be asked."""
         return not self._closing and self._reading is not None and not self._reading.done()
 
+    @property
+    def running(self) -> bool:
+        """Whether the child is there, with or without a version."""
+        return self._process.returncode is None
+
+    def memory(self) -> int | None:
+        """Bytes that the child alone takes; None where the system does not tell."""
+        try:
+            return int(psutil.Process(self.pid).memory_full_info().uss)
+        except psutil.Error:
+            return None
+
     async def close(self) -> None:
         """Let the questions in flight be answered, then end the child; kill it where it does not end by itself."""
         self._closing = True
@@ -152,9 +164,15 @@ class ModelServer:
     ) -> None:
         await self.close()
 
-    async def _become_ready(self) -> None:
+    async def _become_ready(self, folder: Path, told: Told) -> None:
+        content = os.fsencode(folder)
+        self._stdin.write(pack(Kind.LOAD, 0, content) + content)
+        await self._drain()
         try:
             head, payload = await self._receive()
+            while head.kind is Kind.STATE:
+                told(State(payload.decode()))
+                head, payload = await self._receive()
         except (asyncio.IncompleteReadError, ConnectionError, FrameError) as error:
             raise await self._obituary() from error
         if head.kind is not Kind.READY:

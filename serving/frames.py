@@ -1,10 +1,14 @@
 """What passes between the model server and its parent: a header, then a payload of the length it names.
 
+load      the parent's   first, once: the folder of a version
+state     the server's   what it does about that: loading, warming or checking
+ready     the server's   then: a JSON object with input_size and classes
+failed    the server's   in place of ready: why there is no model; then it exits
 request   the parent's   pixels: n × size × size × 3 uint8, in C order
 answer    the server's   probabilities of the request with the same id: n × classes float32
-refusal   the server's   why the request with the same id has no answer, in UTF-8
-ready     the server's   first, once: a JSON object with input_size and classes
-failed    the server's   in place of ready: why there is no model, in UTF-8; then it exits
+refusal   the server's   why the request with the same id has no answer
+
+Words are in UTF-8.
 """
 
 import struct
@@ -22,6 +26,8 @@ class Kind(IntEnum):
     REFUSAL = 3
     READY = 4
     FAILED = 5
+    LOAD = 6
+    STATE = 7
 
 
 class Head(NamedTuple):

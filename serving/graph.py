@@ -1,6 +1,5 @@
 """A version's SavedModel as one frozen graph that answers batches."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +8,19 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from serving import golden
+from serving.backend import BATCHES, Probabilities
 from storage.errors import ModelError
 from storage.images import Pixels
-
-BATCHES = (1, 8, 32)  # The only batch sizes a graph sees: each new one costs a slow first call.
-GOLDEN = "golden.npz"
-GOLDEN_TOLERANCE = 1e-3
-
-Probabilities = NDArray[np.float32]
 
 
 class Graph:
     """uint8 pixels (n, input_size, input_size, 3) to float32 probabilities (n, classes), n at least 1.
 
-    `threads` limits the cores TensorFlow uses; it counts only before TensorFlow's first work in the process.
     Raises ModelError where the folder holds no usable version.
     """
 
-    def __init__(self, folder: Path, threads: int | None = None) -> None:
-        if threads:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._function = _load(folder)
         self.input_size = int(self._function.inputs[0].shape[1])
@@ -51,19 +43,10 @@ class Graph:
 
         Raises ModelError where a probability is off by more than 1e-3, or another class is best.
         """
-        path = self._folder / GOLDEN
-        if not path.exists():
-            return
-        pixels, expected = _read_golden(path)
-        got = self.predict(pixels)
-        if got.shape != expected.shape:
-            raise ModelError(f"{path} has answers for another number of classes; train again or roll back.")
-        off = float(np.abs(got - expected).max())
-        if off > GOLDEN_TOLERANCE or (got.argmax(axis=1) != expected.argmax(axis=1)).any():
-            raise ModelError(
-                f"The model in {self._folder} does not answer as it did when it was made (off by {off:.2g});"
-                " train again or roll back."
-            )
+        known = golden.read(self._folder)
+        if known:
+            pixels, expected = known
+            golden.compare(self.predict(pixels), expected, self._folder)
 
 
 def run(function: Any, pixels: Pixels, sizes: tuple[int, ...] = BATCHES) -> NDArray[np.float32]:
@@ -106,12 +89,3 @@ def _load(folder: Path) -> Any:
     ):
         raise ModelError(f"The model in {folder} is not one from pixels to probabilities; train again or roll back.")
     return frozen
-
-
-def _read_golden(path: Path) -> tuple[Pixels, Probabilities]:
-    try:
-        with path.open("rb") as file:  # Opened here, because np.load leaves its own open where the file is damaged.
-            arrays = np.load(file, allow_pickle=False)
-            return arrays["pixels"], arrays["probabilities"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is damaged ({error}); train again or roll back.") from error

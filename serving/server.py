@@ -1,51 +1,69 @@
-"""The model server: `python -m serving.server FOLDER [--threads N]`, a child that answers frames on standard input.
+"""The model server: `python -m serving.server [--threads N]`, a child that answers frames on standard input.
 
-It loads one version, warms it, checks its golden inputs, says so, and answers until its input ends. See frames.py.
+It gets ready for a version while it waits to be told which one; then it loads it, warms it, checks its golden inputs,
+says so, and answers until its input ends. See frames.py.
 """
 
 import argparse
+import importlib
 import json
 import os
 import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
+from serving.backend import BATCHES
 from serving.frames import HEADER, FrameError, Kind, pack, unpack
+from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
 
-PHOTOS_AT_ONCE = 32
+if TYPE_CHECKING:
+    from serving.graph import Graph
+
+T = TypeVar("T")
+
+NICENESS = 15
 EXIT_FAILED = 1
 EXIT_FRAME = 3
 
 
-class Request(NamedTuple):
+class Frame(NamedTuple):
+    kind: Kind
     id: int
     payload: bytes
 
 
 class Reader(threading.Thread):
-    """Reads requests ahead while the model is busy, and ends the process when the parent closes or dies."""
+    """Reads frames ahead while the model is busy, and ends the process when the parent closes or dies."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(name="reader", daemon=True)
         self._stream = stream
-        self._waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()
 
     def run(self) -> None:
         try:
+            expected = Kind.LOAD
             while header := self._stream.read(HEADER.size):
-                self._waiting.put(self._request(header))
+                self._waiting.put(self._frame(header, expected))
+                expected = Kind.REQUEST
         except FrameError as error:
             _exit(EXIT_FRAME, f"The model server stops, because what it was sent cannot be read: {error}")
         _exit(0)
 
-    def take(self, photos: int, photo_bytes: int) -> list[Request]:
+    def folder(self) -> Path:
+        """Wait for the folder to load."""
+        return Path(os.fsdecode(self._waiting.get().payload))
+
+    def requests(self, photos: int, photo_bytes: int) -> list[Frame]:
         """Wait for a request, then take whatever else is waiting, until they hold `photos` photos or more."""
         taken = [self._waiting.get()]
         while sum(len(request.payload) for request in taken) < photos * photo_bytes:
@@ -55,41 +73,53 @@ class Reader(threading.Thread):
                 break
         return taken
 
-    def _request(self, header: bytes) -> Request:
+    def _frame(self, header: bytes, expected: Kind) -> Frame:
         kind, identity, length = unpack(header)
-        if kind is not Kind.REQUEST:
-            raise FrameError(f"A frame of kind {kind.name} is not a request.")
+        if kind is not expected:
+            raise FrameError(f"A frame of kind {kind.name} is not one of kind {expected.name}.")
         payload = self._stream.read(length)
         if len(payload) < length:
             raise FrameError("The stream ended in the middle of a frame.")
-        return Request(identity, payload)
+        return Frame(kind, identity, payload)
 
 
 class Server:
-    def __init__(self, folder: Path, threads: int | None, reader: Reader, out: BinaryIO) -> None:
-        # TensorFlow takes seconds to import: the reader already watches the parent by then.
-        import tensorflow as tf  # noqa: PLC0415
+    """Made before it is known what to serve, because TensorFlow takes seconds to import."""
+
+    def __init__(self, threads: int | None, reader: Reader, out: BinaryIO) -> None:
+        modestly(lambda: importlib.import_module("serving.graph"))
+        import tensorflow as tf  # noqa: PLC0415  The reader already watches the parent by now.
 
         from serving.graph import Graph  # noqa: PLC0415
 
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
         for gpu in tf.config.list_physical_devices("GPU"):  # Training may want the rest of its memory.
             tf.config.experimental.set_memory_growth(gpu, True)
+        tf.constant(0)  # Starts TensorFlow's threads, from this one, which has the priority that answers shall have.
+        self._make = Graph
         self._reader = reader
         self._out = out
-        self._graph = Graph(folder, threads)
-        self._graph.warm()
-        self._graph.check_golden()
 
-    def announce(self) -> None:
-        facts = {"input_size": self._graph.input_size, "classes": self._graph.classes}
+    def load(self) -> "Graph":
+        """The graph of the version that the parent names, warm and checked. Raises ModelError."""
+        folder = self._reader.folder()
+        self._tell(State.LOADING)
+        graph = modestly(lambda: self._make(folder))
+        self._tell(State.WARMING)
+        graph.warm()
+        self._tell(State.CHECKING)
+        graph.check_golden()
+        facts = {"input_size": graph.input_size, "classes": graph.classes}
         _send(self._out, Kind.READY, 0, json.dumps(facts).encode())
+        return graph
 
-    def serve(self) -> NoReturn:
-        size = self._graph.input_size
+    def serve(self, graph: "Graph") -> NoReturn:
+        size = graph.input_size
         photo_bytes = size * size * 3
         while True:
             whole = []
-            for request in self._reader.take(PHOTOS_AT_ONCE, photo_bytes):
+            for request in self._reader.requests(BATCHES[-1], photo_bytes):
                 if request.payload and len(request.payload) % photo_bytes == 0:
                     pixels = np.frombuffer(request.payload, np.uint8).reshape(-1, size, size, 3)
                     whole.append((request.id, pixels))
@@ -97,12 +127,12 @@ class Server:
                     reason = f"The model takes photos of {size} × {size} pixels, RGB; this is something else."
                     _send(self._out, Kind.REFUSAL, request.id, reason.encode())
             if whole:
-                self._answer(whole)
+                self._answer(graph, whole)
 
-    def _answer(self, requests: list[tuple[int, Pixels]]) -> None:
+    def _answer(self, graph: "Graph", requests: list[tuple[int, Pixels]]) -> None:
         """Answer several requests from as few batches as they fill."""
         try:
-            rows = self._graph.predict(np.concatenate([pixels for _, pixels in requests]))
+            rows = graph.predict(np.concatenate([pixels for _, pixels in requests]))
         except ModelError as error:
             for identity, _ in requests:
                 _send(self._out, Kind.REFUSAL, identity, str(error).encode())
@@ -112,6 +142,21 @@ class Server:
             part = rows[start : start + len(pixels)]
             _send(self._out, Kind.ANSWER, identity, part.astype("<f4").tobytes())
             start += len(pixels)
+
+    def _tell(self, state: State) -> None:
+        _send(self._out, Kind.STATE, 0, state.encode())
+
+
+def modestly(work: Callable[[], T]) -> T:
+    """Do it in a thread that makes way for whatever answers at the moment, where the system knows such threads."""
+
+    def do() -> T:
+        if sys.platform == "linux":  # Elsewhere niceness is the process's, and cannot be taken back.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        return work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(do).result()
 
 
 def _send(out: BinaryIO, kind: Kind, identity: int, payload: bytes) -> None:
@@ -136,7 +181,6 @@ def _claim_output() -> BinaryIO:
 def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes this process in its own time.
     parser = argparse.ArgumentParser(prog="serving.server")
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     out = _claim_output()
@@ -144,12 +188,12 @@ def main() -> NoReturn:
     reader.start()
     try:
         try:
-            server = Server(arguments.folder, arguments.threads, reader, out)
+            server = Server(arguments.threads, reader, out)
+            graph = server.load()
         except ModelError as error:
             _send(out, Kind.FAILED, 0, str(error).encode())
             _exit(EXIT_FAILED)
-        server.announce()
-        server.serve()
+        server.serve(graph)
     except BrokenPipeError:  # The parent is gone.
         _exit(0)
 

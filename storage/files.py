@@ -1,8 +1,11 @@
 """Writes that survive a power cut: beside, fsync, rename, fsync the folder."""
 
+import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -76,3 +79,28 @@ def remove_unfinished(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+@contextmanager
+def locked(folder: Path, how: int = fcntl.LOCK_SH) -> Iterator[bool]:
+    """Hold a folder against being removed (LOCK_SH), or to remove it (LOCK_EX | LOCK_NB).
+
+    Yields whether it is held: not where it is gone, or where somebody else holds it.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _flock(descriptor, how)
+    finally:
+        os.close(descriptor)  # Gives it back, as a kill does.
+
+
+def _flock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    return True

@@ -14,6 +14,11 @@ def child(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
+def environment() -> dict[str, str]:
+    """Ours for a child that needs no settings: without them, as the bot's token may be among them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RETRAINBOT_")}
+
+
 @contextmanager
 def held() -> Iterator[int]:
     """What to give a child as its standard input, so that it ends with us while the parent only waits for it."""

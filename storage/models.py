@@ -1,8 +1,8 @@
-"""Model versions: immutable folders with a number, and the pointer that says which one is served."""
+"""Model versions: immutable folders with a number. See pointer.py for which of them is served."""
 
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from storage import labels
 from storage.database import Database, now
 from storage.errors import LabelError, ModelError
-from storage.files import move_durably, sha256_of, sync_tree, write_durably
+from storage.files import locked, move_durably, sha256_of, sync_tree, write_durably
+from storage.pointer import BOT, Served, StepBack, newest, point, untold, way
 from storage.runs import RunState, end, held
 from storage.tables import ServedRow, VersionRow
 
@@ -51,6 +52,7 @@ class Version:
     folder: Path
     manifest: Manifest
     classes: tuple[str, ...]
+    pinned: bool = False
 
     def sure_above(self, configured: float) -> float:
         """How likely the best class of an answer must be; `configured` is the setting, 0 where it leaves that to us."""
@@ -63,14 +65,6 @@ class Ending:
 
     message: str
     result: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Served:
-    version: int
-    at: datetime
-    by: str
-    reason: str
 
 
 class Models:
@@ -128,7 +122,7 @@ class Models:
             )
             session.flush()
             if promote is not None:
-                self._point(session, number, f"run {manifest.run}", promote)
+                point(session, Served(number, self._clock(), f"run {manifest.run}", promote))
             if ending is not None:
                 last = ending(number)
                 end(run, RunState.SUCCEEDED, last.message, last.result, self._clock())
@@ -138,8 +132,7 @@ class Models:
         """Raises ModelError where the version does not exist or cannot be read."""
         folder = self.folder / str(number)
         with self._database.read() as session:
-            if session.get(VersionRow, number) is None:
-                raise ModelError(f"There is no version {number}; `retrainbot models` lists them.")
+            pinned = _present(session, number).pinned
         reading = MANIFEST
         try:
             manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -149,7 +142,7 @@ class Models:
             raise ModelError(
                 f"Version {number} is damaged: its {reading} cannot be read. Train again or roll back."
             ) from error
-        return Version(number, folder, manifest, tuple(names))
+        return Version(number, folder, manifest, tuple(names), pinned)
 
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
@@ -165,43 +158,73 @@ class Models:
                 )
         return version
 
+    @contextmanager
+    def reading(self, number: int) -> Iterator[Version]:
+        """The version, verified; within the block nobody removes it. Raises ModelError."""
+        with locked(self.folder / str(number)):
+            yield self.verified(number)
+
     def numbers(self) -> list[int]:
-        """Every version, oldest first."""
+        """Every version that was not removed, oldest first."""
         with self._database.read() as session:
-            return list(session.scalars(select(VersionRow.number).order_by(VersionRow.number)))
+            here = select(VersionRow.number).where(VersionRow.removed_at.is_(None))
+            return list(session.scalars(here.order_by(VersionRow.number)))
 
     def next_number(self) -> int:
         """The number of the next version that is published."""
         with self._database.read() as session:
             return self._next_number(session)
 
+    def pin(self, number: int, *, pinned: bool) -> Version:
+        """Keep this version, however old it gets; or no longer. Raises ModelError where there is none."""
+        with self._database.write() as session:
+            _present(session, number).pinned = pinned
+        return self.get(number)
+
     def served(self) -> Served | None:
         """The served pointer, or None before the first version."""
         with self._database.read() as session:
-            row = session.scalar(select(ServedRow).order_by(ServedRow.id.desc()).limit(1))
-        return Served(row.version, row.at, row.by, row.reason) if row else None
+            return newest(session)
 
     def promote(self, number: int, by: str, reason: str = "promoted by hand") -> Version:
         """Serve this version from now on. Raises ModelError where it is missing or damaged."""
         version = self.verified(number)
         with self._database.write() as session:
-            self._point(session, number, by, reason)
+            _present(session, number)  # It may have been removed meanwhile.
+            point(session, Served(number, self._clock(), by, reason))
         return version
 
     def rollback(self, by: str) -> Version:
         """Serve what was served before the present version. Raises ModelError where there is nothing to go back to."""
         with self._database.read() as session:
-            history = list(session.scalars(select(ServedRow.version).order_by(ServedRow.id)))
-        # A rollback is a step back along the versions that earned the pointer, not a swing between the last two.
-        path: list[int] = []
-        for number in history:
-            if number in path:
-                del path[path.index(number) + 1 :]
-            else:
-                path.append(number)
-        if len(path) < 2:
+            steps = way(session)
+        if len(steps) < 2:
             raise ModelError("There is no earlier version to go back to.")
-        return self.promote(path[-2], by, f"rolled back from version {path[-1]}")
+        return self.promote(steps[-2], by, f"rolled back from version {steps[-1]}")
+
+    def give_up(self, number: int, reason: str) -> Served | None:
+        """Serve what was served before this version, because it cannot be; None where that is not possible.
+
+        It is not where another version is wanted by now, where nothing was served before, and where this one was itself
+        gone back to: if the second one fails as well, it is not the versions' fault.
+        """
+        with self._database.write() as session:
+            steps, present = way(session), newest(session)
+            if present is None or present.version != number or present.by == BOT or len(steps) < 2:
+                return None
+            back = Served(steps[-2], self._clock(), BOT, f"version {number} was given up: {reason}")
+            point(session, back)
+            return back
+
+    def steps_back(self) -> list[StepBack]:
+        """What the bot did to the pointer by itself that the chats have not heard of."""
+        with self._database.read() as session:
+            return untold(session)
+
+    def told(self, step: StepBack) -> None:
+        """The chats have heard of it."""
+        with self._database.write() as session:
+            session.get_one(ServedRow, step.id).told = True
 
     def _next_number(self, session: Session) -> int:
         # A folder may have no row: a kill, or an older database brought back. Its number is not given again.
@@ -209,8 +232,18 @@ class Models:
         folders = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
         return max([row, *folders]) + 1
 
-    def _point(self, session: Session, number: int, by: str, reason: str) -> None:
-        session.add(ServedRow(version=number, at=self._clock(), by=by, reason=reason))
+
+def _present(session: Session, number: int) -> VersionRow:
+    """Raises ModelError where there is no such version any more, or never was."""
+    row = session.get(VersionRow, number)
+    if row is None:
+        raise ModelError(f"There is no version {number}; `retrainbot models` lists them.")
+    if row.removed_at is not None:
+        raise ModelError(
+            f"Version {number} was removed on {row.removed_at:%Y-%m-%d} to save room; the setting serving.keep_versions"
+            " says how many are kept."
+        )
+    return row
 
 
 def summary(version: Version, served: Served | None) -> dict[str, Any]:
@@ -218,6 +251,7 @@ def summary(version: Version, served: Served | None) -> dict[str, Any]:
     return {
         "version": version.number,
         "served": served is not None and served.version == version.number,
+        "pinned": version.pinned,
         "created_at": version.manifest.created_at.isoformat(),
         "backbone": version.manifest.backbone,
         "mode": version.manifest.mode,

@@ -322,7 +322,7 @@ class Serving(_Section):
         10.0,
         ge=0,
         le=10_080,
-        description="Minutes for which the version before stays loaded where memory allows, so that a rollback is instant.",
+        description="Minutes for which the version before stays loaded where memory allows, for a quick way back.",
     )
     memory_mb: int = Field(
         6000, ge=200, description="A model server that takes more memory than this is replaced by a fresh one."

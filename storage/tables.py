@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     String,
     TypeDecorator,
+    false,
     true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -287,6 +288,8 @@ class VersionRow(Table):
     created_at: Mapped[datetime]
     run: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     manifest: Mapped[str] = mapped_column(Sha256)  # SHA-256 of manifest.json, which holds those of all other files.
+    pinned: Mapped[bool] = mapped_column(server_default=false())  # Kept, however old it gets.
+    removed_at: Mapped[datetime | None]  # Its folder was removed to save room, or is being removed.
 
 
 class ServedRow(Table):
@@ -299,6 +302,7 @@ class ServedRow(Table):
     at: Mapped[datetime]
     by: Mapped[str] = mapped_column(String(100))
     reason: Mapped[str]
+    told: Mapped[bool] = mapped_column(server_default=true())  # False: the chats are still to hear of it.
 
 
 class FollowedRunRow(Table):
@@ -318,6 +322,16 @@ class GpuReportRow(Table):
     """What each trainer host last said of its GPUs; the bot may live on another host."""
 
     __tablename__ = "gpu_reports"
+
+    host: Mapped[str] = mapped_column(String(100), primary_key=True)
+    at: Mapped[datetime]
+    report: Mapped[dict[str, Any]]
+
+
+class ServingRow(Table):
+    """What the bot of each host last said of its serving; the trainer may live on another host."""
+
+    __tablename__ = "servings"
 
     host: Mapped[str] = mapped_column(String(100), primary_key=True)
     at: Mapped[datetime]

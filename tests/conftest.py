@@ -25,7 +25,7 @@ from storage import labels
 from storage.database import Database, now
 from storage.models import GOLDEN, LABELS, Manifest, Models
 from storage.runs import RunOptions, Runs, RunState
-from storage.settings import Settings, Training
+from storage.settings import Serving, Settings, Training
 
 SIZE = 32  # Pixels a side of what the tiny network takes.
 COLOURS = MappingProxyType({"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)})
@@ -106,11 +106,11 @@ def paint() -> Painter:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path / "data")
+    return Settings(data=tmp_path / "data", serving=Serving(standby=False))  # TensorFlow takes seconds to start.
 
 
 def model_servers() -> list[int]:
-    """The process ids of this process's model servers."""
+    """The process ids of this process's model servers, those that stand by among them."""
     children = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
     return [pid for pid in children if b"serving.server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -152,7 +152,12 @@ def publish_tiny(settings: Settings, tiny_graph: Path) -> PublishTiny:
 
 
 def publish(
-    settings: Settings, graph: Path, classes: Sequence[str] = tuple(COLOURS), *, promote: str | None = "it is a test"
+    settings: Settings,
+    graph: Path,
+    classes: Sequence[str] = tuple(COLOURS),
+    *,
+    promote: str | None = "it is a test",
+    input_size: int = SIZE,
 ) -> int:
     """Publish, and serve if there is a reason, a version of the tiny network with these names for its colours."""
     database = Database(settings.database_file)
@@ -163,20 +168,20 @@ def publish(
     made = settings.models_dir / f".new-{run.id}"
     shutil.copytree(graph, made)
     (made / LABELS).write_text(labels.write_lines(classes), "utf-8")
-    number = models.publish(made, _manifest(run.id), run.token, promote=promote)
+    number = models.publish(made, _manifest(run.id, input_size), run.token, promote=promote)
     runs.finish(run.id, run.token, RunState.SUCCEEDED, "done")
     database.close()
     return number
 
 
-def _manifest(run: int) -> Manifest:
+def _manifest(run: int, input_size: int) -> Manifest:
     return Manifest(
         run=run,
         snapshot="0" * 16,
         photos=30,
         backbone="tiny",
         weights_digest="0" * 16,
-        input_size=SIZE,
+        input_size=input_size,
         mode="head",
         seed=0,
         metrics={"test_accuracy": 0.9},

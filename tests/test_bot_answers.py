@@ -119,7 +119,7 @@ async def test_answers_all_through_swap_and_kill(settings: Settings, publish_tin
         streams = [asyncio.create_task(stream(person)) for person in (chat.person, *others)]
         await until(lambda: len(sent) > 9)
         names[str(await asyncio.to_thread(publish_tiny, FRENCH))] = FRENCH
-        await until(lambda: chat.service.predictor.version == 2)
+        await until(lambda: chat.service.rollout.answering == 2)
         for pid in model_servers():
             os.kill(pid, signal.SIGKILL)
         await asyncio.gather(*streams)

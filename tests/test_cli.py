@@ -16,9 +16,11 @@ import pytest
 from conftest import until
 
 from bot.predictor import Predictor
+from bot.rollout import Rollout
 from bot.stores import open_stores
 from cli.main import explain
 from demo import samples
+from serving.local import Local
 from storage import lifeline
 from storage.images import model_input
 from storage.runs import Run, RunOptions
@@ -148,7 +150,8 @@ async def test_chat_and_evaluate_agree_about_every_test_photo(evaluated: dict[st
     assert evaluated["accuracy"] == 1.0
     settings = Settings(data=data)
     stores = open_stores(settings)
-    async with Predictor(stores.models, model_input, threads=2) as predictor:
+    async with Rollout(stores.models, Local(threads=2, standby=False)) as rollout:
+        predictor = Predictor(rollout, model_input)
         for photo in evaluated["photos"]:
             path = stores.photos.path(photo["class"], photo["sha256"])
             answer = await predictor.predict(path.read_bytes())

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from networks import SIZE, photos, tiny_backbone, tiny_head
 from numpy.typing import NDArray
 
-from serving.client import ModelServer, ServerDied
+from serving.backend import ServerDied
+from serving.client import ModelServer
 from serving.frames import FrameError, Head, Kind, pack, unpack
 from serving.graph import Graph
+from serving.states import State
 from storage.errors import ModelError
 from trainer.export import classifier, export
 
@@ -154,8 +156,10 @@ async def test_ctrl_c_does_not_reach_the_server(version: Path) -> None:
 
 async def test_start_that_takes_too_long_is_stopped(version: Path) -> None:
     """A server that is not ready in time is ended, with advice."""
+    server = await ModelServer.spawn()
     with pytest.raises(ModelError, match=r"serving\.start_timeout"):
-        await ModelServer.start(version, timeout=0.01)
+        await server.load(version, timeout=0.01)
+    assert not server.running
 
 
 @pytest.mark.parametrize("damage", ["cut graph", "empty graph", "cut weights", "missing weights", "golden", "nothing"])
@@ -210,23 +214,45 @@ def test_server_ends_when_its_parent_is_killed(version: Path) -> None:
     assert ended
 
 
-def _talk(version: Path, sent: bytes) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "serving.server", str(version)], input=sent, capture_output=True, check=False
-    )
+async def test_a_server_that_waits_loads_what_it_is_told(version: Path, expected: NDArray[np.float32]) -> None:
+    """A child that stands by loads a version when it is told which, says what it does, and tells its memory."""
+    states: list[State] = []
+    async with await ModelServer.spawn(threads=1) as server:
+        assert server.running
+        assert not server.alive
+        await server.load(version, told=states.append)
+        np.testing.assert_allclose(await server.predict(photos(40)[0]), expected[0], atol=1e-6)
+        assert (server.memory() or 0) > 50_000_000
+    assert states == [State.LOADING, State.WARMING, State.CHECKING]
+    assert server.memory() is None
 
 
-def test_malformed_frame_ends_the_server_with_words(version: Path) -> None:
+async def test_a_server_that_waits_can_be_closed(version: Path) -> None:
+    """A child that stands by ends when it is closed, and one that was killed says so when it is needed."""
+    waiting = await ModelServer.spawn()
+    await waiting.close()
+    assert not waiting.running
+    killed = await ModelServer.spawn()
+    os.kill(killed.pid, signal.SIGKILL)
+    with pytest.raises(ServerDied, match="killed"):
+        await killed.load(version)
+
+
+def _talk(sent: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "serving.server"], input=sent, capture_output=True, check=False)
+
+
+def test_malformed_frame_ends_the_server_with_words() -> None:
     """Bytes that are no frame end the server with a message on standard error and nothing odd on standard output."""
-    done = _talk(version, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    done = _talk(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert done.returncode == 3
     assert b"This is not a frame" in done.stderr
     assert done.stdout == b""
 
 
-def test_end_of_input_ends_the_server_at_once(version: Path) -> None:
+def test_end_of_input_ends_the_server_at_once() -> None:
     """A parent that is gone before the model is loaded leaves no server behind."""
-    assert _talk(version, b"").returncode == 0
+    assert _talk(b"").returncode == 0
 
 
 @given(kind=st.sampled_from(Kind), identity=st.integers(0, 2**32 - 1), payload=st.binary(max_size=100))

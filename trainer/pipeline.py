@@ -13,7 +13,8 @@ import numpy as np
 import structlog
 import tensorflow as tf
 
-from serving.graph import Graph, Probabilities
+from serving.backend import Probabilities
+from serving.graph import Graph
 from storage import labels
 from storage.database import Database, now
 from storage.errors import ImageError, LeaseLostError, ModelError, RetrainbotError, RunError
