@@ -33,6 +33,7 @@ lease_seconds = 3
 
 [serving]
 threads = 2
+standby = false
 
 [schedule]
 cron = ""
