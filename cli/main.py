@@ -44,7 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(training.train, versions.classify, versions.evaluate),
     *(services.run, services.bot, services.trainer, services.sandbox, services.demo),
     *(photos.reindex, photos.classes),
-    *(versions.models, versions.promote, versions.rollback),
+    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin),
     *(training.runs, training.cancel, training.status, training.gpu),
 )
 for command in COMMANDS:

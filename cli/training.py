@@ -17,7 +17,9 @@ from cli.output import Bar, Output, percent
 from storage.database import now
 from storage.errors import RunError
 from storage.gpus import Gpu, GpuReport, GpuReports
+from storage.retention import Retention
 from storage.runs import Run, RunOptions, RunState
+from storage.servings import Servings
 from storage.settings import BackboneName, Mode
 from storage.slots import Slots
 from trainer.worker import Worker
@@ -67,6 +69,7 @@ def train(
     )
     queued, _ = state.runs.enqueue(options, _person(), join=False)
     run = _work(state, queued)
+    Retention(state.database, state.settings.models_dir, state.settings.serving.keep_versions).tidy()
     if run.state != RunState.SUCCEEDED:
         raise RunError(run.message or f"Run {run.id} was {run.state}.")
     result = run.result or {}
@@ -116,6 +119,10 @@ def status(context: typer.Context) -> None:
         if served
         else None,
         "run": describe(active) if active else None,
+        "serving": [
+            {"host": host, "seconds_ago": round((now() - at).total_seconds(), 1), **report.model_dump()}
+            for host, at, report in Servings(state.database).read()
+        ],
         "schedule": outlook.document(),
         "photos": sum(count.photos for count in classes),
         "classes": len(classes),
@@ -130,12 +137,26 @@ def status(context: typer.Context) -> None:
         return
     state.output.say(f"{content['photos']} photos in {len(classes)} classes, in {content['data']}")
     state.output.say(f"Serving version {served.version}: {served.reason}." if served else "No version is served yet.")
+    for serving in content["serving"]:
+        show_serving(state.output, serving)
     state.output.say(f"Run {active.id} is {active.state}{_step(active)}." if active else "Nothing is being trained.")
     for line in outlook.lines():
         state.output.say(line)
     for trainer in content["trainers"]:
         state.output.say(f"The trainer on {trainer['host']} was last seen {trainer['seconds_ago']} s ago.")
     state.output.say(f"{free / 1e9:.1f} GB of disk are free.")
+
+
+def show_serving(output: Output, serving: dict[str, Any]) -> None:
+    """What a bot last said of its versions, for people."""
+    ago = f"The bot on {serving['host']}, seen {serving['seconds_ago']} s ago"
+    answering = serving["answering"]
+    output.say(f"{ago}, answers with version {answering}." if answering else f"{ago}, has no version that answers.")
+    for version in serving["versions"]:
+        memory = f", {version['memory_bytes'] / 1e6:.0f} MB" if version["memory_bytes"] else ""
+        output.say(f"  version {version['number']}: {version['state']}{memory}")
+    if serving["problem"]:
+        output.say(f"  {serving['problem']}")
 
 
 def gpu(context: typer.Context) -> None:

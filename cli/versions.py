@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,8 +32,8 @@ def classify(
 ) -> None:
     """Ask the model what is in photos: every class with its score, best first."""
     state: Context = context.obj
-    version = _version(state, number)
-    answers = asyncio.run(_classify(state, version, list(_files(paths)), top))
+    with _version(state, number) as version:
+        answers = asyncio.run(_classify(state, version, list(_files(paths)), top))
     if not state.output.document(answers):
         for answer in answers:
             state.output.say(_lines(answer))
@@ -47,8 +48,7 @@ def evaluate(
 ) -> None:
     """Judge a version on the photos it has not learnt from."""
     state: Context = context.obj
-    version = _version(state, number)
-    with state.output.progress() as bar:
+    with _version(state, number) as version, state.output.progress() as bar:
         evaluation = asyncio.run(_evaluate(state, version, split, bar))
     document = {"version": version.number, "split": split.value, **evaluation.document()}
     if state.output.document(document):
@@ -92,6 +92,23 @@ def rollback(context: typer.Context) -> None:
     _tell_served(state, state.models.rollback("command line"))
 
 
+def pin(context: typer.Context, number: Annotated[int, typer.Argument(metavar="N", min=1)]) -> None:
+    """Keep version N, however old it gets."""
+    _pin(context.obj, number, pinned=True)
+
+
+def unpin(context: typer.Context, number: Annotated[int, typer.Argument(metavar="N", min=1)]) -> None:
+    """Let version N go when it is old."""
+    _pin(context.obj, number, pinned=False)
+
+
+def _pin(state: Context, number: int, *, pinned: bool) -> None:
+    version = state.models.pin(number, pinned=pinned)
+    if not state.output.document(summary(version, state.models.served())):
+        kept = "is kept, however old it gets" if pinned else "may be removed when it is old"
+        state.output.say(f"Version {number} {kept}; serving.keep_versions says how many are kept in any case.")
+
+
 def _tell_served(state: Context, version: Version) -> None:
     if not state.output.document(summary(version, state.models.served())):
         state.output.say(f"Version {version.number} is served from now on; a running bot changes over within seconds.")
@@ -109,7 +126,7 @@ def _summary(state: Context, number: int, served: Served | None) -> dict[str, An
 def _row(version: dict[str, Any]) -> tuple[object, ...]:
     return (
         version["version"],
-        "served" if version["served"] else "",
+        ", ".join(word for word in ("served", "pinned") if version[word]),
         version["created_at"][:16].replace("T", " "),
         version["backbone"],
         version["mode"],
@@ -119,12 +136,14 @@ def _row(version: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _version(state: Context, number: int | None) -> Version:
-    """The version asked for, or the served one, with its files checked."""
+@contextmanager
+def _version(state: Context, number: int | None) -> Iterator[Version]:
+    """The version asked for, or the served one, with its files checked. It is held against being removed."""
     served = state.models.served()
     if number is None and served is None:
         raise ModelError("There is no version yet. Import photos, then run `retrainbot train`.")
-    return state.models.verified(number or served.version)  # type: ignore[union-attr]
+    with state.models.reading(number or served.version) as version:  # type: ignore[union-attr]
+        yield version
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
