@@ -10,7 +10,7 @@ from serving.states import State
 from storage.gpus import Gpu, GpuReport
 from storage.labels import shown
 from storage.photos import ClassCount
-from storage.pointer import BOT, Served
+from storage.pointer import BOT, Served, StepBack
 from storage.runs import Run, RunState
 from storage.servings import ServingReport
 from storage.slots import Outlook
@@ -76,6 +76,17 @@ def already(state: Run) -> str:
 def cancelling(state: Run) -> str:
     """The answer to /cancel."""
     return run(state) if state.final else f"Run {state.id} is being ended."
+
+
+def step_back(step: StepBack) -> str:
+    """What a chat is told when the bot had to give a version up."""
+    return fill(
+        "⚠ I went back to <b>version {back}</b>: {reason}\nIts answers go on. To try version {before} once more, type"
+        " <code>retrainbot promote {before}</code>.",
+        back=step.served.version,
+        reason=step.served.reason,
+        before=step.before,
+    )
 
 
 def unknown_mode(mode: str, modes: Iterable[str]) -> str:

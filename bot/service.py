@@ -17,6 +17,7 @@ from telegram.error import InvalidToken, NetworkError, RetryAfter, TelegramError
 
 from bot import replies, rollout, watch
 from bot.app import App, Desk, build
+from bot.notices import Notices
 from bot.polling import Poller
 from bot.predictor import Predictor
 from bot.rollout import Rollout
@@ -44,12 +45,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: how often the served pointer and runs are read, messages edited, and Telegram tried at the start."""
+    """Seconds: how often the served pointer and runs are read, messages edited, and Telegram tried at the start.
+
+    `retries` are the pauses before a version that failed is tried again.
+    """
 
     pointer_poll: float = rollout.POLL_SECONDS
     run_poll: float = watch.POLL_SECONDS
     edit_every: float = watch.EDIT_SECONDS
     reconnect: float = 5.0
+    retries: tuple[float, ...] = rollout.PAUSES
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         await _publish_commands(application)
         await stack.enter_async_context(_beside(_keep_tidy(settings, stores, inbox)))
         await stack.enter_async_context(_beside(vitals.keep(stores.servings)))
+        notices = Notices(application.bot, stores.models, stores.follows, settings.telegram.users, pace.run_poll)
+        await stack.enter_async_context(_beside(notices.keep()))
         runs = Watch(application.bot, stores.follows, stores.runs, poll=pace.run_poll, edit_every=pace.edit_every)
         await stack.enter_async_context(runs)
         log.info("bot ready", name=application.bot.username)
@@ -132,6 +139,7 @@ def _rollout(settings: Settings, stores: Stores, backend: Local, pace: Pace) -> 
         keep_warm=60 * serving.keep_warm,
         memory_limit=serving.memory_mb * 1_000_000,
         poll=pace.pointer_poll,
+        pauses=pace.retries,
     )
 
 

@@ -30,6 +30,11 @@ class Follows:
             rows = session.scalars(select(FollowedRunRow).where(FollowedRunRow.told.is_(False)))
             return [Follow(row.id, row.run, row.chat, row.message) for row in rows]
 
+    def chats(self, run: int) -> set[int]:
+        """Where anybody has followed this run."""
+        with self._database.read() as session:
+            return set(session.scalars(select(FollowedRunRow.chat).where(FollowedRunRow.run == run)))
+
     def close(self, follow: int) -> None:
         """The end was told, or the message is gone."""
         with self._database.write() as session:

@@ -31,7 +31,7 @@ SIZE = 32  # Pixels a side of what the tiny network takes.
 COLOURS = MappingProxyType({"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)})
 ADA, STRANGER = 1001, 2002
 TOKEN = "4711:" + "Secret-Token_0123456789abcdefghij"
-FAST = Pace(pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2)
+FAST = Pace(pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2, retries=(0.2, 0.2))
 PublishTiny = Callable[..., int]
 
 
