@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from benchmarks.orchids import folder
+from benchmarks.processes import sandbox
 from bot.service import serving
 from sandbox.client import Person
 from storage import lifeline
@@ -71,7 +72,7 @@ def main() -> None:
 async def _measure(lessons: list[Lesson], scratch: Path) -> None:
     configure_logs("error")
     idle = Pulse()
-    with _sandbox() as url:
+    with sandbox() as (url, _):
         telegram = Telegram(token=SecretStr(TOKEN), base_url=url, users=(PERSON,))
         training = Training(backbone="efficientnet_lite0")
         settings = Settings(data=scratch, telegram=telegram, training=training, schedule=Schedule(cron=""))
@@ -145,19 +146,6 @@ async def _beating(pulse: Pulse) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-
-
-@contextlib.contextmanager
-def _sandbox() -> Iterator[str]:
-    command = [sys.executable, "-m", "cli.main", "sandbox", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout  # noqa: S101  It was asked for.
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found  # noqa: S101  The sandbox prints its address first.
-            yield found[0]
-        finally:
-            process.terminate()
 
 
 @contextlib.contextmanager

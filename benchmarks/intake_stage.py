@@ -62,6 +62,13 @@ class BotProcess:
         return self.data.parent / "bot.log"
 
     @property
+    def pid(self) -> int:
+        """Of the process that was started last. Raises RuntimeError before that."""
+        if self._process is None:
+            raise RuntimeError("The bot was never started.")
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
