@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeAlias
 
+import httpx
 import structlog
 from telegram import CallbackQuery, LinkPreviewOptions, Message, Update
 from telegram.constants import CallbackQueryLimit, ParseMode
@@ -24,6 +25,7 @@ from telegram.ext import (
     MessageHandler,
     filters,
 )
+from telegram.request import HTTPXRequest
 
 from bot import replies
 from bot.access import Access, names_class
@@ -50,6 +52,7 @@ from storage.settings import Settings
 
 EXCUSE_SECONDS = 600.0
 CONNECTIONS = 64  # Calls to Telegram at the same time; the others wait for as long as the last number says.
+IDLE_CONNECTIONS = 8
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS, POOL_SECONDS = 10.0, 30.0, 30.0, 60.0
 
 Handler: TypeAlias = BaseHandler[Update, ContextTypes.DEFAULT_TYPE, None]
@@ -74,11 +77,7 @@ def build(settings: Settings) -> App:
         .rate_limiter(Limits())
         .updater(None)
         .job_queue(None)
-        .connection_pool_size(CONNECTIONS)
-        .pool_timeout(POOL_SECONDS)
-        .connect_timeout(CONNECT_SECONDS)
-        .read_timeout(READ_SECONDS)
-        .write_timeout(WRITE_SECONDS)
+        .request(_request())
         .build()
     )
 
@@ -264,6 +263,18 @@ def _message(work: Callable[[Message], Awaitable[None]]) -> Handle:
             await work(update.message)
 
     return handle
+
+
+def _request() -> HTTPXRequest:
+    # Before each call the library looks at every idle connection.
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=IDLE_CONNECTIONS)
+    return HTTPXRequest(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        write_timeout=WRITE_SECONDS,
+        pool_timeout=POOL_SECONDS,
+        httpx_kwargs={"limits": limits},
+    )
 
 
 def _defaults() -> Defaults:

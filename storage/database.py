@@ -1,6 +1,7 @@
 """One SQLite file, used by several processes at once."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -50,6 +51,7 @@ class Database:
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(writes=True)
+        self._turn = threading.RLock()  # SQLite's own waiting is a sleep of up to 0.1 s; other processes wait by it.
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with self._explained():
@@ -65,7 +67,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with self._explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with self._turn, self._explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             session.connection()  # Takes the lock now, not at the first statement: it guards files as well.
             yield session
 
