@@ -15,7 +15,7 @@ from bot.delivery import Delivery
 from bot.intake import Intake
 from bot.keys import message_key, once
 from bot.labelling import Saying, Subject, question
-from bot.predictor import Prediction, Predictor
+from bot.predictor import BusyError, Prediction, Predictor
 from bot.receiving import Receiver
 from bot.rollout import NoModelYetError
 from bot.worker import Later
@@ -45,6 +45,11 @@ class Answers:
         self._delivery = delivery
         self._serving = serving
         self._looking: dict[str, Looking] = {}
+
+    @property
+    def room(self) -> bool:
+        """Whether photos may be looked at ahead of their turn."""
+        return self._predictor.room
 
     def begin(self, message: Message) -> None:
         """Receive the photo of this message, and look at it, beside everything else."""
@@ -96,7 +101,7 @@ class Answers:
         return await self._predict(arrived.photo) if arrived.photo else None
 
     async def _seen_or_predicted(self, photo: str, looking: Looking | None) -> Prediction:
-        with suppress(Later):  # It came at a second try, which nobody has looked at yet.
+        with suppress(Later, BusyError):  # It came at a second try, or there was no time for it then.
             prediction = await looking if looking else None
             if prediction:
                 return prediction

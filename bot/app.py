@@ -171,7 +171,7 @@ class Desk:
         message = update.message
         if message is None or not attachment(message) or not await self._access.allows(update):
             return
-        if names_class(message) or message.media_group_id:
+        if names_class(message) or message.media_group_id or not self._answers.room:
             self._receiver.begin(message)
         else:
             self._answers.begin(message)

@@ -102,13 +102,15 @@ class Predictor:
         NoModelYetError before the first version; ModelError where no model can be started.
         """
         if self._waiting >= self.most_waiting:
-            raise BusyError(f"I am busy: {self._waiting} photos wait already. Try again in a minute.")
+            raise BusyError(f"I am busy: {self._waiting} photos wait already. Nothing is lost; try again in a minute.")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._predict(content)
         except TimeoutError as error:
-            raise BusyError("I am busy, and did not come to this photo in time. Try again in a minute.") from error
+            raise BusyError(
+                "I am busy, and did not come to this photo in time. Nothing is lost; try again in a minute."
+            ) from error
         finally:
             self._waiting -= 1
 

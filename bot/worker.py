@@ -18,7 +18,7 @@ from storage.inbox import Inbox, Lane, Letter
 
 AHEAD = 8  # Letters of a lane whose photos are fetched at the same time.
 HALF = AHEAD // 2
-AT_ONCE = 64  # Letters worked at the same time.
+AT_ONCE = 64  # Letters of each kind of lane worked at the same time: what is quick waits for no photo.
 FIRST_WAIT, LONGEST_WAIT = 2.0, 20.0  # Seconds until a letter is tried again; doubled each time.
 SLOW = 5  # So many tries, which take about a minute, are made before the person is told to be patient.
 # A letter so old is told to have failed, and one that is twice as old is dropped unsaid.
@@ -63,7 +63,7 @@ class Worker:
         self._give_up = give_up
         self._turns = turns
         self._clock = clock
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms = {lane: asyncio.Semaphore(AT_ONCE) for lane in Lane}
         self._begun: set[int] = set()
         self._worked: set[int] = set()  # Letters that were worked, though the inbox could not be told.
         self._closing = False
@@ -171,7 +171,7 @@ class Worker:
     async def _hindered(self, letter: Letter, updates: Sequence[Update]) -> float | None:
         """Work the updates; the seconds to wait until they are tried again, None where that is not wanted."""
         try:
-            await self._paced(updates)
+            await self._paced(letter.lane, updates)
         except (Later, TelegramError, DatabaseError) as error:
             wait = _wait(error, letter.tries)
             log.info("not done", update=letter.id, reason=str(error), again_in=wait)
@@ -196,11 +196,11 @@ class Worker:
             log.info("not told", update=letter.id)
         return wait if age < LET_GO else None
 
-    async def _paced(self, updates: Sequence[Update]) -> None:
+    async def _paced(self, lane: Lane, updates: Sequence[Update]) -> None:
         person = updates[0].effective_user
         if person:
             await asyncio.sleep(self._turns.wait(person.id))
-        async with self._room:
+        async with self._rooms[lane]:
             await self._handle(updates)
 
 

@@ -117,7 +117,7 @@ async def test_is_busy_beyond_its_queue(stores: Stores, publish_tiny: PublishTin
         waiting = [asyncio.create_task(predictor.predict(photo)) for _ in range(5)]
         await asyncio.sleep(0)
         assert (predictor.waiting, predictor.room) == (5, False)
-        with pytest.raises(BusyError, match=r"busy: 5 photos wait already\. Try again"):
+        with pytest.raises(BusyError, match=r"busy: 5 photos wait already\. Nothing is lost; try again"):
             await predictor.predict(photo)
         inside.servers[number][0].frozen.set()
         answers = await asyncio.gather(*waiting)
@@ -132,7 +132,7 @@ async def test_gives_up_at_the_deadline(stores: Stores, publish_tiny: PublishTin
     async with predicting(stores, inside, deadline=0.5) as (predictor, _):
         await predictor.predict(photo)
         inside.servers[number][0].freeze()
-        with pytest.raises(BusyError, match=r"did not come to this photo in time\. Try again"):
+        with pytest.raises(BusyError, match=r"did not come to this photo in time\. Nothing is lost; try again"):
             await predictor.predict(photo)
         assert predictor.waiting == 0
 
