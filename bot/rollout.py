@@ -167,11 +167,6 @@ class Rollout:
             raise NoModelYetError("Nothing has been learned yet. Add photos of at least two classes, then train.")
         raise ModelError(self.problem or "The model is being started again; try again in a minute.")
 
-    async def changed(self) -> None:
-        """Wait until something else answers, or is on its way."""
-        async with self._changed:
-            await self._changed.wait()
-
     def died(self) -> None:
         """What answered has died: somebody has just noticed."""
         self._wake.set()
@@ -260,6 +255,9 @@ class Rollout:
             _check_fit(slot.version, slot.server)
         except (RetrainbotError, OSError) as error:
             await self._fail(slot, str(error))
+        except Exception:
+            log.exception("unexpected", version=slot.number)
+            await self._fail(slot, f"Version {slot.number} cannot be started; the bot's log says more.")
         else:
             self._candidate = None
             self._take_over(slot)
@@ -267,6 +265,11 @@ class Rollout:
     async def _fail(self, slot: Slot, reason: str) -> None:
         self._candidate = None
         self._end(slot)
+        current = self._current
+        if current and current.alive and current.number == slot.number:  # It was only to be replaced by a fresh one.
+            log.warning("version cannot be replaced by a fresh one", version=slot.number, reason=reason)
+            current.worn, current.since = False, self._clock()
+            return
         failure = self._failures.get(slot.number)
         attempts = failure.attempts + 1 if failure else 1
         if attempts > len(self._pauses):

@@ -19,27 +19,31 @@ class Local:
         self._standby = standby
         self._spare: ModelServer | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def start(self, number: int, folder: Path, told: Told) -> ModelServer:
         """See `serving.backend.Backend`."""
         del number  # Of no use here: a child is told the folder alone.
         server = await self._take()
-        await server.load(folder, told=told, timeout=self._start_timeout)
-        self._filling = asyncio.create_task(self.stand_by())
+        try:
+            await server.load(folder, told=told, timeout=self._start_timeout)
+        finally:
+            if self._filling is None or self._filling.done():
+                self._filling = asyncio.create_task(self.stand_by())
         return server
 
     async def stand_by(self) -> None:
         """Have a child ready for the next version, if that is wanted."""
-        if self._standby and not (self._spare and self._spare.running):
-            await self._let_go()
-            self._spare = await ModelServer.spawn(self._threads)
+        async with self._one_at_a_time:
+            if self._standby and not (self._spare and self._spare.running):
+                await self._let_go()
+                self._spare = await ModelServer.spawn(self._threads)
 
     async def close(self) -> None:
         """End the child that stands by."""
         self._standby = False
-        if self._filling:
-            await self._filling
-        await self._let_go()
+        async with self._one_at_a_time:
+            await self._let_go()
 
     def standby_memory(self) -> int:
         """See `serving.backend.Backend`."""

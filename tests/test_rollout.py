@@ -289,6 +289,22 @@ async def test_a_version_that_was_published_wrong_is_refused(
         assert stage.rollout.answering == good
 
 
+async def test_a_fresh_server_that_fails_changes_nothing(stores: Stores, publish_tiny: PublishTiny) -> None:
+    """Where a server that takes too much memory cannot be replaced, it answers on, and the pointer stays."""
+    publish_tiny()
+    number = publish_tiny()
+    async with staged(stores, memory_limit=5000) as stage:
+        await stage.answers(number)
+        stage.backend.servers[number][0].bytes = 6000
+        (stores.models.folder / str(number) / "labels.txt").write_bytes(b"0:red\n")
+        stage.pass_(WORN_SECONDS + 1)
+        await asyncio.sleep(0.3)
+        stage.pass_(WORN_SECONDS / 2)
+        await asyncio.sleep(0.2)
+        assert (stage.rollout.answering, _served(stores)) == (number, number)
+        assert stage.states() == {number: "serving"}
+
+
 FILES = (
     *("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"),
     *("labels.txt", "manifest.json", "golden.npz"),
