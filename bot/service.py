@@ -26,13 +26,15 @@ from bot.vitals import Vitals
 from bot.watch import Watch
 from bot.webhook import create_app, keep_registered, listening
 from bot.worker import Turns, Worker
+from serving.backend import Backend
 from serving.local import Local
+from serving.tensorflow_serving import TensorFlowServing
 from storage.database import now
 from storage.decoder import Decoder
 from storage.errors import SettingsError
 from storage.inbox import Inbox
 from storage.lifeline import follow_parent
-from storage.settings import Settings
+from storage.settings import Serving, Settings
 
 DECODERS = 2  # Photos checked at the same time, each in a process of its own.
 THREADS = 32  # For what waits for the disk or the database; more than usual, so that nothing waits for a slow one.
@@ -84,7 +86,7 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
     gc.freeze()  # A full collection over all that the imports left would hold the event loop for over 100 ms.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(_backend(settings))
+        backend = await stack.enter_async_context(_backend(settings.serving))
         application = build(settings)
         decoder = stack.enter_context(Decoder(settings.images, DECODERS))
         stores = await asyncio.to_thread(open_stores, settings, decoder.normalise)
@@ -120,18 +122,20 @@ async def _serve(settings: Settings, pace: Pace | None) -> None:
 
 
 @asynccontextmanager
-async def _backend(settings: Settings) -> AsyncIterator[Local]:
-    """What runs the models; a child already gets ready for the served one."""
-    serving = settings.serving
-    backend = Local(threads=serving.threads or None, start_timeout=serving.start_timeout, standby=serving.standby)
-    await backend.stand_by()
+async def _backend(serving: Serving) -> AsyncIterator[Backend]:
+    """What runs the models. If that is a child of ours, one already gets ready for the served version."""
+    if serving.backend == "tensorflow_serving":
+        backend: Backend = TensorFlowServing(serving.address, start_timeout=serving.start_timeout)
+    else:
+        backend = local = Local(serving.threads or None, serving.start_timeout, standby=serving.standby)
+        await local.stand_by()
     try:
         yield backend
     finally:
         await backend.close()
 
 
-def _rollout(settings: Settings, stores: Stores, backend: Local, pace: Pace) -> Rollout:
+def _rollout(settings: Settings, stores: Stores, backend: Backend, pace: Pace) -> Rollout:
     serving = settings.serving
     return Rollout(
         stores.models,

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import psutil
 
-from serving.backend import ANSWER_SECONDS, Probabilities, ServerDied, Told
+from serving.backend import ANSWER_SECONDS, Probabilities, ServerDied, Told, check_pixels
 from serving.frames import HEADER, FrameError, Head, Kind, pack, unpack
 from serving.states import State
 from storage.errors import ModelError
@@ -111,9 +111,7 @@ class ModelServer:
         Raises ModelError where the child refuses, ServerDied where it has ended. One that says nothing to anybody for
         `timeout` seconds hangs: it is killed.
         """
-        size = self.input_size
-        if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or pixels.shape[-3:] != (size, size, 3):
-            raise ModelError(f"The model takes uint8 pixels of shape ({size}, {size}, 3), not {pixels.shape}.")
+        check_pixels(pixels, self.input_size)
         if not pixels.size:
             return np.zeros((0, self.classes), np.float32)
         try:

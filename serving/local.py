@@ -13,7 +13,7 @@ class Local:
     With `standby`, a child waits ready for the next version, which then is loaded in a third of the time.
     """
 
-    def __init__(self, *, threads: int | None = None, start_timeout: float = 120.0, standby: bool = True) -> None:
+    def __init__(self, threads: int | None = None, start_timeout: float = 120.0, *, standby: bool = True) -> None:
         self._threads = threads
         self._start_timeout = start_timeout
         self._standby = standby

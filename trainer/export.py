@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer import warmup
 from trainer.backbones.zoo import Backbone
 
 
@@ -36,3 +37,4 @@ def export(backbone: Backbone, weights: NDArray[np.float32], bias: NDArray[np.fl
     pixels = keras.InputSpec(dtype="uint8", shape=(None, size, size, 3), name="pixels")
     archive.add_endpoint("serving_default", answer, input_signature=[pixels])
     archive.write_out(str(into), verbose=False)
+    warmup.write(into, size)
