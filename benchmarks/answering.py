@@ -101,7 +101,7 @@ def main() -> None:
     files = sorted(path for path in (folder / "photos").glob("*/*") if path.is_file())
     with tempfile.TemporaryDirectory(prefix="answering-") as scratch, _alone() as alone:
         graph = Path(scratch) / "graph"
-        side = alone.submit(_export, backbone, graph).result()
+        side = alone.submit(export_graph, backbone, graph).result()
         bare = alone.submit(_bare, graph, side).result()
         settings = Settings(data=Path(scratch) / "data")
         small.publish(settings, graph, [f"class {number}" for number in range(CLASSES)], backbone, side)
@@ -113,7 +113,7 @@ def _alone() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
 
 
-def _export(backbone: str, folder: Path) -> int:
+def export_graph(backbone: str, folder: Path) -> int:
     """Write a version's graph; the side of the pixels that it takes."""
     from trainer.backbones import zoo  # noqa: PLC0415  TensorFlow is for this process alone.
     from trainer.export import export  # noqa: PLC0415
