@@ -152,7 +152,7 @@ async def _measure(backbone: str, bare: Bare, settings: Settings, files: Sequenc
         f" {bare.best_batch}"
     )
     await _predict(settings, bare, files, count)
-    async with _scene(settings, files) as scene:
+    async with staged(settings, files) as scene:
         await _idle(scene, bare)
         rate = await _full(scene, bare, count)
         await _half(scene, rate / 2, count)
@@ -253,7 +253,7 @@ async def _ask_status(asker: Asker) -> list[Reply]:
 
 
 @asynccontextmanager
-async def _scene(settings: Settings, files: Sequence[Path]) -> AsyncIterator[Scene]:
+async def staged(settings: Settings, files: Sequence[Path]) -> AsyncIterator[Scene]:
     people = range(FIRST_PERSON, FIRST_PERSON + PEOPLE)
     async with AsyncExitStack() as stack:
         url, pid = stack.enter_context(sandbox())

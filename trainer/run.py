@@ -10,7 +10,7 @@ from storage.lifeline import follow_parent
 from storage.logs import configure_logs
 from storage.settings import read_settings
 
-NICENESS = 10  # Serving comes first: on a shared box the chat's answers get the cores they ask for.
+NICENESS = 19  # Serving comes first: on a shared box the chat's answers get the cores they ask for.
 
 
 def main() -> None:
