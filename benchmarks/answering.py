@@ -88,7 +88,7 @@ class Scene:
 
     def _kind(self, process: psutil.Process) -> str:
         words = " ".join(process.cmdline())
-        kinds = {"serving.server": "model", "storage.decoding": "decoders", "sandbox": "sandbox", " bot": "bot"}
+        kinds = {"serving.modest": "model", "storage.decoding": "decoders", "sandbox": "sandbox", " bot": "bot"}
         return next((kind for word, kind in kinds.items() if word in words), "people")
 
 

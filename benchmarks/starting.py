@@ -119,7 +119,7 @@ def _tell_memory(bot: psutil.Process) -> None:
     for process in (bot, *bot.children(recursive=True)):
         memory = process.memory_full_info()
         words = " ".join(process.cmdline())
-        name = next((name for name in ("serving.server", "storage.decoding") if name in words), "bot")
+        name = next((name for name in ("serving.modest", "storage.decoding") if name in words), "bot")
         print(f"    {name:<18} {memory.rss / 1e6:6.0f} MB, of which its own {memory.uss / 1e6:5.0f} MB")
 
 

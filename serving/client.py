@@ -72,7 +72,7 @@ class ModelServer:
     @classmethod
     async def spawn(cls, threads: int | None = None) -> Self:
         """A child without a version yet; it gets ready for one. `threads` are the cores it uses (None: all)."""
-        command = child("serving.server", *(["--threads", str(threads)] if threads else []))
+        command = child("serving.modest", *(["--threads", str(threads)] if threads else []))
         return cls(
             await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**environment(), **_QUIET}

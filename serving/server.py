@@ -1,4 +1,4 @@
-"""The model server: `python -m serving.server [--threads N]`, a child that answers frames on standard input.
+"""The model server: `python -m serving.modest [--threads N]`, a child that answers frames on standard input.
 
 It gets ready for a version while it waits to be told which one; then it loads it, warms it, checks its golden inputs,
 says so, and answers until its input ends. See frames.py.
@@ -12,15 +12,14 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 
 from serving.backend import BATCHES
 from serving.frames import HEADER, FrameError, Kind, pack, unpack
+from serving.modest import modestly
 from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
@@ -28,9 +27,6 @@ from storage.images import Pixels
 if TYPE_CHECKING:
     from serving.graph import Graph
 
-T = TypeVar("T")
-
-NICENESS = 15
 EXIT_FAILED = 1
 EXIT_FRAME = 3
 
@@ -147,18 +143,6 @@ class Server:
         _send(self._out, Kind.STATE, 0, state.encode())
 
 
-def modestly(work: Callable[[], T]) -> T:
-    """Do it in a thread that makes way for whatever answers at the moment, where the system knows such threads."""
-
-    def do() -> T:
-        if sys.platform == "linux":  # Elsewhere niceness is the process's, and cannot be taken back.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-        return work()
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(do).result()
-
-
 def _send(out: BinaryIO, kind: Kind, identity: int, payload: bytes) -> None:
     out.write(pack(kind, identity, payload) + payload)
     out.flush()
@@ -180,7 +164,7 @@ def _claim_output() -> BinaryIO:
 
 def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes this process in its own time.
-    parser = argparse.ArgumentParser(prog="serving.server")
+    parser = argparse.ArgumentParser(prog="serving.modest")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     out = _claim_output()
@@ -196,7 +180,3 @@ def main() -> NoReturn:
         server.serve(graph)
     except BrokenPipeError:  # The parent is gone.
         _exit(0)
-
-
-if __name__ == "__main__":
-    main()

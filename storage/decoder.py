@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import logging
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -136,7 +135,7 @@ class _Child:
             lifeline.child("storage.decoding", *_arguments(images)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env={**lifeline.environment(), **_LEAN},
         )
         if not (self._process.stdin and self._process.stdout):
             raise TypeError("Both of the decoder's streams have to be pipes.")
@@ -212,9 +211,3 @@ def _arguments(images: Images) -> list[str]:
         str(int(images.heic)),
         str(images.decode_seconds),
     ]
-
-
-def _environment() -> dict[str, str]:
-    """Ours without our settings, as the bot's token may be among them."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RETRAINBOT_")}
-    return {**inherited, **_LEAN}

@@ -112,7 +112,7 @@ def settings(tmp_path: Path) -> Settings:
 def model_servers() -> list[int]:
     """The process ids of this process's model servers, those that stand by among them."""
     children = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
-    return [pid for pid in children if b"serving.server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children if b"serving.modest" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 async def until(true: Callable[[], bool], seconds: float = 60) -> None:

@@ -142,7 +142,7 @@ async def test_the_loop_survives_every_kill(settings: Settings, tmp_path: Path) 
         stored = {photo.sha256 for photo in loop.photos.all()}
 
         # The model server: the answer waits for the next one.
-        await loop.kill("serving.server")
+        await loop.kill("serving.modest")
         assert "Version 1" in await loop.ask(CLASSES[1])
 
         # The training run: marked failed in words, and what is served still answers.

@@ -239,7 +239,7 @@ async def test_a_server_that_waits_can_be_closed(version: Path) -> None:
 
 
 def _talk(sent: bytes) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "serving.server"], input=sent, capture_output=True, check=False)
+    return subprocess.run([sys.executable, "-m", "serving.modest"], input=sent, capture_output=True, check=False)
 
 
 def test_malformed_frame_ends_the_server_with_words() -> None:
