@@ -19,7 +19,7 @@ import numpy as np
 
 from serving.backend import BATCHES
 from serving.frames import HEADER, FrameError, Kind, pack, unpack
-from serving.modest import modestly
+from serving.modest import modestly, step_aside
 from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
@@ -53,6 +53,7 @@ class Reader(threading.Thread):
                 expected = Kind.REQUEST
         except FrameError as error:
             _exit(EXIT_FRAME, f"The model server stops, because what it was sent cannot be read: {error}")
+        step_aside()
         _exit(0)
 
     def folder(self) -> Path:
@@ -101,9 +102,11 @@ class Server:
         """The graph of the version that the parent names, warm and checked. Raises ModelError."""
         folder = self._reader.folder()
         self._tell(State.LOADING)
-        graph = modestly(lambda: self._make(folder))
+        made: list[Graph] = []
+        modestly(lambda: made.append(self._make(folder)))
+        (graph,) = made
         self._tell(State.WARMING)
-        graph.warm()
+        graph.warm()  # In the thread that will answer: some of what is warm belongs to it.
         self._tell(State.CHECKING)
         graph.check_golden()
         facts = {"input_size": graph.input_size, "classes": graph.classes}
