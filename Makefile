@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench texts lock clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
@@ -17,6 +17,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Brings the catalogues of texts up to date with the code.
+texts: $(VENV)/.dev
+	$(BIN)/python tests/catalogue.py zh
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks

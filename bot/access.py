@@ -10,8 +10,10 @@ from telegram import CallbackQuery, Chat, Message, Update, User
 from telegram.constants import ChatType, MessageEntityType
 
 from bot.buttons import Buttons
+from storage.chats import Chats
 from storage.labels import read_caption
 from storage.people import People, Role
+from storage.texts import Text
 
 # What each act needs. A command is the act of its name, and so is what stands behind a button.
 NEEDED: Mapping[str, Role | None] = MappingProxyType(
@@ -23,6 +25,11 @@ NEEDED: Mapping[str, Role | None] = MappingProxyType(
         "status": Role.VIEWER,
         "schedule": Role.VIEWER,
         "gpu": Role.VIEWER,
+        "show": Role.VIEWER,
+        "models": Role.VIEWER,
+        "mistakes": Role.VIEWER,
+        "compare": Role.VIEWER,
+        "notify": Role.VIEWER,
         "label": Role.LABELLER,
         "undo": Role.LABELLER,
         "withdraw": Role.LABELLER,  # One's own photos.
@@ -31,12 +38,23 @@ NEEDED: Mapping[str, Role | None] = MappingProxyType(
         "rename": Role.ADMIN,
         "merge": Role.ADMIN,
         "delete": Role.ADMIN,
+        "promote": Role.ADMIN,
+        "rollback": Role.ADMIN,
+        "listen": Role.ADMIN,
         "people": Role.ADMIN,
         "withdraw others": Role.ADMIN,
     }
 )
 OTHER_NAMES = MappingProxyType({"start": "help"})
-CLOSED = "I am not at work in this group. An admin can change that with /people here."
+CLOSED = Text("I am not at work in this group. An admin can change that with /people here.")
+ROLES = MappingProxyType(
+    {
+        Role.VIEWER: Text("viewer"),
+        Role.LABELLER: Text("labeller"),
+        Role.ADMIN: Text("admin"),
+        "owner": Text("owner"),
+    }
+)
 
 log = structlog.get_logger()
 
@@ -49,8 +67,9 @@ class Refusal:
 
 
 class Access:
-    def __init__(self, people: People, buttons: Buttons) -> None:
+    def __init__(self, people: People, chats: Chats, buttons: Buttons) -> None:
         self._people = people
+        self._chats = chats
         self._buttons = buttons
 
     async def refusal(self, updates: Sequence[Update]) -> Refusal | None:
@@ -60,7 +79,8 @@ class Access:
         """
         update = updates[0]
         query, user, chat = update.callback_query, update.effective_user, update.effective_chat
-        act = await self._tapped(query) if query else _act([update.message for update in updates if update.message])
+        messages = [item.message for item in updates if item.message]
+        act = await self._tapped(query) if query else await self._act(messages)
         if act is None or user is None or chat is None:
             return Refusal()  # Not meant for us.
         words = await asyncio.to_thread(self._why_not, user, chat, act)
@@ -69,17 +89,24 @@ class Access:
         log.info("refused", user=user.id, chat=chat.id, act=act)
         return Refusal(words if query or chat.type == ChatType.PRIVATE else "")
 
+    async def _act(self, messages: Sequence[Message]) -> str | None:
+        if not messages:
+            return None
+        chat = messages[0].chat
+        every = chat.type == ChatType.PRIVATE or (await asyncio.to_thread(self._chats.get, chat.id)).all_photos
+        return _act(messages) if every or any(map(_is_meant, messages)) else None
+
     async def allows(self, update: Update) -> bool:
-        """Whether the person may at least ask here; nothing is logged."""
-        user, chat = update.effective_user, update.effective_chat
-        if user is None or chat is None:
+        """Whether a message is meant for us, and its sender may at least ask here; nothing is logged."""
+        user, chat, message = update.effective_user, update.effective_chat, update.message
+        if user is None or chat is None or message is None or await self._act([message]) is None:
             return False
         return await asyncio.to_thread(self._why_not, user, chat, "ask") is None
 
     async def role(self, user: User | None) -> Role | None:
         return await asyncio.to_thread(self._people.role, user.id) if user else None
 
-    def _why_not(self, user: User, chat: Chat, act: str) -> str | None:
+    def _why_not(self, user: User, chat: Chat, act: str) -> Text | None:
         role, private = self._people.role(user.id), chat.type == ChatType.PRIVATE
         if not may(role, act, private=private):
             return refused(user.id, role, act)
@@ -105,11 +132,20 @@ def may(role: Role | None, act: str, *, private: bool = True) -> bool:
     return needed is None or role.allows(needed)
 
 
-def refused(user: int, role: Role | None, act: str) -> str:
+def refused(user: int, role: Role | None, act: str) -> Text:
     """The refusal, with what an admin has to do about it; within the 200 characters that the window of a tap shows."""
     needed = NEEDED.get(act, Role.ADMIN) or Role.VIEWER
-    known = f"You are a {role} here, and this needs {_one(needed)}." if role else "I do not know you yet."
-    return f"{known} Your id is {user}. Ask an admin to send me: /people add {user} {needed}"
+    known = (
+        Text("This needs the role {needed}, and yours is {role}.", needed=ROLES[needed], role=ROLES[role])
+        if role
+        else Text("I do not know you yet.")
+    )
+    return Text(
+        "{known} Your id is {user}. Ask an admin to send me: /people add {user} {role}",
+        known=known,
+        user=user,
+        role=needed,
+    )
 
 
 def by(user: User | None) -> str:
@@ -117,14 +153,8 @@ def by(user: User | None) -> str:
     return f"telegram:{user.id}" if user else "telegram"
 
 
-def _one(role: Role) -> str:
-    return f"an {role}" if role is Role.ADMIN else f"a {role}"
-
-
 def _act(messages: Sequence[Message]) -> str | None:
     """What these messages, one or an album, ask for; None where they are not meant for us."""
-    if not messages:
-        return None
     message = messages[0]
     if any(item.photo or (item.document and not item.animation) for item in messages):
         return "label" if any(map(names_class, messages)) else "ask"
@@ -133,9 +163,25 @@ def _act(messages: Sequence[Message]) -> str | None:
     if command:
         return _command(message, *command, private=private)
     answered = message.reply_to_message
-    if message.text and answered and (private or _is_ours(answered)):
-        return "label"
+    if message.text and answered and (private or _is_ours(answered) or _mentions_us(message)):
+        return "ask" if asks(message) else "label"
     return "talk" if private else None
+
+
+def _is_meant(message: Message) -> bool:
+    """Whether a message in a group is meant for us: a command, a reply to us, our name, or a hashtag in a caption."""
+    answered = message.reply_to_message
+    if _command_of(message) or (answered and _is_ours(answered)) or _mentions_us(message):
+        return True
+    return any(entity.type == MessageEntityType.HASHTAG for entity in message.caption_entities)
+
+
+def _mentions_us(message: Message) -> bool:
+    name = f"@{message.get_bot().username}".lower()
+    mentions = message.parse_entities([MessageEntityType.MENTION]) | message.parse_caption_entities(
+        [MessageEntityType.MENTION]
+    )
+    return name in {text.lower() for text in mentions.values()}
 
 
 def _command_of(message: Message) -> tuple[str, str] | None:
@@ -161,6 +207,11 @@ def names_class(message: Message) -> bool:
     """Whether the caption teaches; “what is this?” names no class, so whoever may ask may write it."""
     read = read_caption(message.caption or "")
     return bool(read.name or read.choices)
+
+
+def asks(message: Message) -> bool:
+    """Whether words in reply to a photo ask what it shows."""
+    return read_caption(message.text or "").asks
 
 
 def _is_ours(message: Message) -> bool:

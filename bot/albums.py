@@ -15,6 +15,7 @@ from bot.answers import Answers
 from bot.delivery import Delivery
 from bot.keys import album_key
 from bot.labelling import Labelling, Saying, Subject, question
+from bot.language import say
 from bot.receiving import Receiver
 from bot.replies import Refused
 from bot.worker import Later
@@ -111,7 +112,7 @@ class Albums:
             saying = await self._labelling.from_words(subject, next(iter(captions)))
         else:
             saying = await self._answers.album(subject, list(contents.photos.values()))
-        return replace(saying, text="\n".join([saying.text, *replies.refusals(contents.refused).splitlines()]))
+        return replace(saying, text="\n".join([say(saying.text), *replies.refusals(contents.refused).splitlines()]))
 
     async def _late(self, messages: Sequence[Message], contents: _Contents, name: str, subject: Subject) -> Saying:
         """The album was labelled before: what came since joins where the most of it are now, if that is clear."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 from telegram import Message
+from telegram.constants import ChatType
 
 from bot import replies
 from bot.access import by
@@ -17,12 +18,15 @@ from bot.keys import message_key, once
 from bot.labelling import Saying, Subject, question
 from bot.predictor import BusyError, Prediction, Predictor
 from bot.receiving import Receiver
+from bot.replies import NONE
 from bot.rollout import NoModelYetError
+from bot.subjects import Subjects
 from bot.worker import Later
 from storage import labels
 from storage.errors import RetrainbotError
 from storage.photos import Photos
 from storage.settings import Serving
+from storage.texts import Text
 
 MOST_LOOKING = 500
 Looking: TypeAlias = asyncio.Task[Prediction | None]
@@ -35,6 +39,7 @@ class Answers:
         photos: Photos,
         receiver: Receiver,
         intake: Intake,
+        subjects: Subjects,
         delivery: Delivery,
         serving: Serving,
     ) -> None:
@@ -42,6 +47,7 @@ class Answers:
         self._photos = photos
         self._receiver = receiver
         self._intake = intake
+        self._subjects = subjects
         self._delivery = delivery
         self._serving = serving
         self._looking: dict[str, Looking] = {}
@@ -78,6 +84,15 @@ class Answers:
         else:
             await self._delivery.reply(message, replies.wrong(arrived.refused or ""))
 
+    async def again(self, message: Message) -> None:
+        """A question in reply to a photo, or to our message about one."""
+        photos = await self._subjects.of(message.reply_to_message)
+        if photos:
+            subject = Subject(photos[:1], by(message.from_user), once(message_key(message)))
+            await self._intake.say(message, await self._about(subject, None), photos[:1])
+        elif message.chat.type == ChatType.PRIVATE:
+            await self._delivery.reply(message, replies.UNKNOWN_PHOTO)
+
     async def album(self, subject: Subject, places: Sequence[int]) -> Saying:
         """A line for each photo, with its place, and a button for each of the classes that all of them may be in."""
         try:
@@ -86,7 +101,12 @@ class Answers:
             return Saying(replies.NOTHING_LEARNED)
         text = replies.album_answer(dict(zip(places, predictions, strict=True)))
         seen = [prediction for prediction in predictions if isinstance(prediction, Prediction)]
-        return question(subject, text, await self._classes(seen))
+        return await self._question(subject, text, seen)
+
+    async def ranking(self, photos: Sequence[str]) -> list[str]:
+        """All classes that there are, the likeliest for these photos first, and those that no model knows last."""
+        predictions = await asyncio.gather(*map(self._try, photos))
+        return await self._classes([item for item in predictions if isinstance(item, Prediction)])
 
     async def _about(self, subject: Subject, looking: Looking | None) -> Saying:
         try:
@@ -94,7 +114,12 @@ class Answers:
         except NoModelYetError:
             return Saying(replies.NOTHING_LEARNED)
         text = replies.answer(prediction, self._serving.top_k)
-        return question(subject, text, await self._classes([prediction]))
+        return await self._question(subject, text, [prediction])
+
+    async def _question(self, subject: Subject, text: str, predictions: Sequence[Prediction]) -> Saying:
+        ranked = await self._classes(predictions)
+        first = ranked[: self._serving.top_k]
+        return question(subject, text, first, ways=[*([1] if len(ranked) > len(first) else []), NONE])
 
     async def _look(self, message: Message) -> Prediction | None:
         arrived = await self._receiver.begin(message)
@@ -107,23 +132,24 @@ class Answers:
                 return prediction
         return await self._predict(photo)
 
-    async def _try(self, photo: str) -> Prediction | str:
+    async def _try(self, photo: str) -> Prediction | Text:
         try:
             return await self._predict(photo)
         except NoModelYetError:
             raise
         except RetrainbotError as error:
-            return str(error)
+            return error.text
 
     async def _predict(self, photo: str) -> Prediction:
         return await self._predictor.predict(await asyncio.to_thread(self._photos.content, photo))
 
     async def _classes(self, predictions: Sequence[Prediction]) -> list[str]:
-        """The classes that are likeliest over all photos and still exist, most likely first."""
-        if not predictions:
-            return []
+        """The classes that there are, the likeliest over all photos first, and those that the model does not know."""
         existing = await asyncio.to_thread(self._photos.class_names)
+        if not predictions:
+            return existing
         newest = max(prediction.version for prediction in predictions)
         alike = [prediction for prediction in predictions if prediction.version == newest]
         mean = Prediction(newest, alike[0].classes, np.mean([one.probabilities for one in alike], axis=0))
-        return [name for name, _ in mean.ranked()[: self._serving.top_k] if name in existing]
+        ranked = [name for name, _ in mean.ranked() if name in existing]
+        return [*ranked, *(name for name in existing if name not in mean.classes)]

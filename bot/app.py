@@ -1,5 +1,6 @@
 """The application: which handler takes which update, and what becomes of errors."""
 
+import asyncio
 import math
 import os
 import time
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 import httpx
 import structlog
 from telegram import CallbackQuery, LinkPreviewOptions, Message, Update
-from telegram.constants import CallbackQueryLimit, ParseMode
+from telegram.constants import CallbackQueryLimit, ChatType, ParseMode
 from telegram.error import BadRequest, TelegramError
 from telegram.ext import (
     Application,
@@ -28,27 +29,33 @@ from telegram.ext import (
 from telegram.request import HTTPXRequest
 
 from bot import replies
-from bot.access import Access, names_class
+from bot.access import Access, asks, names_class
 from bot.albums import Albums
 from bot.answers import Answers
 from bot.buttons import USED, Buttons
+from bot.choosing import Choosing
 from bot.commands import Commands
 from bot.corrections import Corrections
 from bot.delivery import Delivery
+from bot.gallery import Gallery
+from bot.groups import Groups
 from bot.intake import Intake
 from bot.keys import tap_key
 from bot.labelling import Labelling
+from bot.language import nearest, say, speaking
 from bot.limits import Limits
 from bot.people import PeopleCommands
 from bot.predictor import Predictor
 from bot.receiving import Receiver, attachment
 from bot.stores import Stores
 from bot.subjects import Subjects
+from bot.training import Training
 from bot.vitals import Vitals
 from bot.worker import Later, Unheard
 from storage.errors import DatabaseError, RetrainbotError
 from storage.received import Received
 from storage.settings import Settings
+from storage.texts import Text
 
 EXCUSE_SECONDS = 600.0
 CONNECTIONS = 64  # Calls to Telegram at the same time; the others wait for as long as the last number says.
@@ -98,21 +105,30 @@ class Desk:
         received = Received(stores.database, bot.id)
         self._application = application
         self._buttons = Buttons(stores.offers)
-        self._access = Access(stores.people, self._buttons)
+        self._chats = stores.chats
+        self._access = Access(stores.people, stores.chats, self._buttons)
         self._delivery = Delivery(timedelta(minutes=intake.late_minutes))
         self._receiver = Receiver(bot, stores.photos, received, stores.quarantine, decoders, intake.photos_a_day)
         subjects = Subjects(self._receiver, received)
         labelling = Labelling(stores.photos, self._buttons)
         self._intake = Intake(self._receiver, received, subjects, labelling, self._delivery)
         self._answers = Answers(
-            predictor, stores.photos, self._receiver, self._intake, self._delivery, settings.serving
+            predictor, stores.photos, self._receiver, self._intake, subjects, self._delivery, settings.serving
         )
         self._albums = Albums(stores.photos, self._receiver, received, labelling, self._answers, self._delivery)
         self._corrections = Corrections(stores.photos, stores.history, subjects, self._buttons, self._delivery)
+        self._choosing = Choosing(labelling, self._intake, self._answers, self._delivery, settings.training.none_class)
+        self._training = Training(settings.training, stores, self._buttons, self._delivery)
+        self._gallery = Gallery(stores, self._buttons, self._delivery, settings.runs_dir)
+        self._groups = Groups(stores.chats, self._delivery)
         self._commands = Commands(settings, stores, vitals, self._access, self._delivery)
         self._people = PeopleCommands(stores.people, stores.history, self._buttons, self._delivery)
         self._taps: dict[str, Tap] = {
-            "label": self._intake.tapped,
+            "label": self._choosing.tapped,
+            "train": self._training.chosen,
+            "cancel": self._training.cancelled,
+            "promote": self._training.promoted,
+            "show": self._gallery.turned,
             "undo": self._corrections.undo_tapped,
             "delete": self._corrections.confirmed,
             "withdraw": self._corrections.confirmed,
@@ -128,8 +144,16 @@ class Desk:
         commands: dict[str, Callable[[Message], Awaitable[None]]] = {
             "start": self._commands.help,
             "help": self._commands.help,
-            "train": self._commands.train,
-            "cancel": self._commands.cancel,
+            "train": self._training.train,
+            "cancel": self._training.cancel,
+            "promote": self._training.promote,
+            "rollback": self._training.rollback,
+            "notify": self._training.notify,
+            "show": self._gallery.show,
+            "models": self._gallery.models,
+            "mistakes": self._gallery.mistakes,
+            "compare": self._gallery.compare,
+            "listen": self._groups.listen,
             "status": self._commands.status,
             "schedule": self._commands.schedule,
             "classes": self._commands.classes,
@@ -149,6 +173,7 @@ class Desk:
             MessageHandler(picture & _NamesClass(), _message(self._intake.captioned)),
             MessageHandler(picture, _message(self._answers.photo)),
             # Words mean something only in reply to a photo, or to our message about one.
+            MessageHandler(filters.TEXT & filters.REPLY & ~filters.COMMAND & _Asks(), _message(self._answers.again)),
             MessageHandler(filters.TEXT & filters.REPLY & ~filters.COMMAND, _message(self._intake.named)),
             CallbackQueryHandler(self._tapped),
             # Whatever is left is not for us in a group, and gets a hint in private.
@@ -158,13 +183,23 @@ class Desk:
     async def handle(self, updates: Sequence[Update]) -> None:
         """Work an update, or those of an album. Raises what the worker knows how to take."""
         try:
-            await self._work(updates)
+            with speaking(await self._language(updates[0])):
+                await self._work(updates)
         except (Later, Unheard, DatabaseError, TelegramError):
             raise
         except ChildProcessError as error:
             raise Later("no photo can be decoded at the moment") from error
         except Exception as error:  # noqa: BLE001  Whatever it is, the person hears of it.
-            await self._tell(updates[0], error)
+            with speaking(await self._language(updates[0])):
+                await self._tell(updates[0], error)
+
+    async def _language(self, update: Update) -> str:
+        """That of the person; in private it is remembered, for what is said there later unasked."""
+        user, chat = update.effective_user, update.effective_chat
+        language = nearest(user.language_code if user else None)
+        if chat and chat.type == ChatType.PRIVATE:
+            await asyncio.to_thread(self._chats.met, chat.id, language)
+        return language
 
     async def ahead(self, update: Update) -> None:
         """Begin to fetch the photo of an update that will be worked soon."""
@@ -186,12 +221,15 @@ class Desk:
         message = update.message
         if message and self._clock() - self._excused.get(message.chat_id, -math.inf) > EXCUSE_SECONDS:
             self._excused[message.chat_id] = self._clock()
-            await self._delivery.reply(message, replies.SLOW)
+            with speaking(nearest(message.from_user.language_code if message.from_user else None)):
+                await self._delivery.reply(message, replies.SLOW)
 
     async def give_up(self, update: Update) -> None:
         """Say that something could not be done at all."""
-        if update.message:
-            await self._delivery.reply(update.message, replies.GIVEN_UP)
+        message = update.message
+        if message:
+            with speaking(nearest(message.from_user.language_code if message.from_user else None)):
+                await self._delivery.reply(message, replies.GIVEN_UP)
 
     async def _work(self, updates: Sequence[Update]) -> None:
         update = updates[0]
@@ -216,7 +254,7 @@ class Desk:
             return
         key = tap_key(query)
         tap = await self._buttons.read(query, key)
-        if isinstance(tap, str):
+        if isinstance(tap, Text):
             await _answer(query, tap, alert=True)
             return
         # Should this end here, the tap is worked again under the same key, which counts as the same use.
@@ -241,7 +279,7 @@ class Desk:
     async def _refuse(self, update: Update, words: str) -> None:
         """Say in plain words that nothing is done, if there is anything to say."""
         if update.callback_query:
-            shown = words[: CallbackQueryLimit.ANSWER_CALLBACK_QUERY_TEXT_LENGTH]
+            shown = say(words)[: CallbackQueryLimit.ANSWER_CALLBACK_QUERY_TEXT_LENGTH]
             await _answer(update.callback_query, shown, alert=True)
         elif update.message and words:
             await self._delivery.reply(update.message, replies.wrong(words))
@@ -249,7 +287,12 @@ class Desk:
 
 async def _answer(query: CallbackQuery, words: str | None, *, alert: bool = False) -> None:
     with suppress(BadRequest):  # A tap that waited too long cannot be answered, and need not be.
-        await query.answer(words, show_alert=alert)
+        await query.answer(say(words) if words else None, show_alert=alert)
+
+
+class _Asks(filters.MessageFilter):
+    def filter(self, message: Message) -> bool:
+        return asks(message)
 
 
 class _NamesClass(filters.MessageFilter):

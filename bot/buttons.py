@@ -13,14 +13,16 @@ from typing import Any
 import structlog
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup
 
+from bot.language import say
 from storage.offers import Offer, Offers
+from storage.texts import Text
 
 PLACE = struct.Struct(">QH")  # The offer's id and the number of the choice.
 SEAL_BYTES = 14  # 112 bits; with the place 24 bytes, which base64 writes in just 32 characters, in one way only.
 DATA = re.compile(r"[A-Za-z0-9_-]{32}")
 # These are shown as plain text, in the little window that a tap opens.
-STALE = "That button no longer works."
-USED = "That was done already."
+STALE = Text("That button no longer works.")
+USED = Text("That was done already.")
 
 log = structlog.get_logger()
 
@@ -65,14 +67,21 @@ class Buttons:
         self, chat: int, what: str, content: dict[str, Any], choices: Sequence[Sequence[str]]
     ) -> InlineKeyboardMarkup:
         """Buttons with these words, in rows, for a message in this chat. One of them works, once."""
+        return await self.keyboard(await self.make(chat, what, content), chat, choices)
+
+    async def make(self, chat: int, what: str, content: dict[str, Any]) -> int:
+        """The number of a new offer, for `keyboard`."""
+        return await asyncio.to_thread(self._offers.make, chat, what, content)
+
+    async def keyboard(self, number: int, chat: int, choices: Sequence[Sequence[str]]) -> InlineKeyboardMarkup:
+        """The buttons of an offer."""
         secret = await self._sealing()
-        number = await asyncio.to_thread(self._offers.make, chat, what, content)
         rows: list[list[InlineKeyboardButton]] = []
         choice = 0
         for row in choices:
             rows.append([])
             for words in row:
-                rows[-1].append(InlineKeyboardButton(words, callback_data=data(number, choice, chat, secret)))
+                rows[-1].append(InlineKeyboardButton(say(words), callback_data=data(number, choice, chat, secret)))
                 choice += 1
         return InlineKeyboardMarkup(rows)
 
@@ -83,7 +92,7 @@ class Buttons:
         offer = await asyncio.to_thread(self._offers.get, place[0]) if place else None
         return Tap(offer, place[1]) if place and offer and offer.chat == chat else None
 
-    async def read(self, query: CallbackQuery, key: str) -> Tap | str:
+    async def read(self, query: CallbackQuery, key: str) -> Tap | Text:
         """What was tapped, or in words why the tap counts for nothing."""
         tap = await self.find(query)
         if tap is None:

@@ -3,15 +3,15 @@
 import asyncio
 import shutil
 from collections.abc import Callable
-from datetime import datetime
-from typing import get_args
+from datetime import datetime, timedelta
 
-from telegram import Message, User
+from telegram import Message
 from telegram.constants import MessageEntityType
 
-from bot import replies, reports
-from bot.access import Access, by, may, refused
+from bot import chart, replies, reports
+from bot.access import Access, may, refused
 from bot.delivery import Delivery
+from bot.language import say
 from bot.markup import pages
 from bot.reports import Status
 from bot.stores import Stores
@@ -19,11 +19,10 @@ from bot.vitals import Vitals
 from storage.database import now
 from storage.errors import ModelError
 from storage.pointer import Served
-from storage.runs import RunOptions
+from storage.runs import Run, RunState
 from storage.settings import Settings
 
 LINKS = {MessageEntityType.URL, MessageEntityType.TEXT_LINK}
-MODES: tuple[str, ...] = get_args(RunOptions.model_fields["mode"].annotation)
 
 
 class Commands:
@@ -60,30 +59,6 @@ class Commands:
         text = replies.LINK if linked else replies.HINT if message.text else replies.NO_PHOTO
         await self._delivery.reply(message, text)
 
-    async def train(self, message: Message) -> None:
-        """Put a run into the queue, or follow the one that is there; the message is edited as it goes on."""
-        words = (message.text or "").split()[1:]
-        mode = words[0].lower() if words else None
-        if mode is not None and mode not in MODES:
-            await self._delivery.reply(message, reports.unknown_mode(mode, MODES))
-        else:
-            await self._follow(message, RunOptions.from_settings(self._settings.training, mode=mode))
-
-    async def cancel(self, message: Message) -> None:
-        """End the run that is under way; whoever follows it is told when it has ended."""
-        await self._delivery.reply(message, await asyncio.to_thread(self._cancel, message.from_user))
-
-    def _cancel(self, user: User | None) -> str:
-        active = self._stores.runs.active()
-        if active is None:
-            return reports.NO_RUN
-        return reports.cancelling(self._stores.runs.cancel(active.id, user.full_name if user else "somebody"))
-
-    async def _follow(self, message: Message, options: RunOptions) -> None:
-        run, new = await asyncio.to_thread(self._stores.runs.enqueue, options, by(message.from_user))
-        sent = await self._delivery.reply(message, reports.run(run) if new else reports.already(run))
-        await asyncio.to_thread(self._stores.follows.add, run.id, sent.chat_id, sent.message_id)
-
     async def status(self, message: Message) -> None:
         await self._delivery.reply(message, reports.status(await asyncio.to_thread(self._status)))
 
@@ -97,8 +72,15 @@ class Commands:
             await self._delivery.reply(message, page)
 
     async def gpu(self, message: Message) -> None:
+        """What each trainer's cards are and do, and a picture of the last hours where there are cards."""
+        present = self._clock()
         seen = await asyncio.to_thread(self._stores.gpus.read)
-        await self._delivery.reply(message, reports.gpu(seen, self._clock()))
+        await self._delivery.reply(message, reports.gpu(seen, present))
+        for host, _, report in seen:
+            samples = await asyncio.to_thread(self._stores.gpus.samples, host, present - timedelta(hours=chart.HOURS))
+            picture = await chart.draw(samples, {gpu.index: gpu.memory_total for gpu in report.gpus})
+            if picture:
+                await self._delivery.picture(message, picture, say(reports.GPU_CHART, hours=chart.HOURS))
 
     def _status(self) -> Status:
         served = self._stores.models.served()
@@ -107,11 +89,18 @@ class Commands:
             accuracy=self._accuracy(served) if served else None,
             serving=self._vitals.report(),
             classes=self._stores.photos.classes(),
+            new=self._stores.photos.since(served.at) if served else {},
             run=self._stores.runs.active(),
+            failed=self._failed(),
+            outlook=self._stores.slots.outlook(self._settings.schedule),
             trainers=self._stores.gpus.read(),
             free_bytes=shutil.disk_usage(self._settings.data).free,
             now=self._clock(),
         )
+
+    def _failed(self) -> Run | None:
+        newest = self._stores.runs.newest(1)
+        return newest[0] if newest and newest[0].state is RunState.FAILED else None
 
     def _accuracy(self, served: Served) -> float | None:
         try:

@@ -48,7 +48,7 @@ class Corrections:
             try:
                 done = await asyncio.to_thread(self._history.undo_last, person, f"{key}:{number}")
             except PhotoError as error:  # There is nothing more.
-                told.append(replies.wrong(str(error)))
+                told.append(replies.wrong(error.text))
                 break
             told.append(replies.undone(done))
         await self._delivery.reply(message, "\n".join(told))

@@ -8,6 +8,7 @@ from telegram import InlineKeyboardMarkup, Message
 from telegram.error import BadRequest, NetworkError
 
 from bot import replies
+from bot.language import say
 from bot.worker import Unheard
 from storage.database import now
 
@@ -27,11 +28,22 @@ class Delivery:
 
         Raises Unheard where it may have been sent or not; a reply that surely was not sent raises Telegram's error.
         """
-        waited = self._clock() - message.date
+        text, waited = say(text), self._clock() - message.date
         if waited > self._late_after:
             text = f"{replies.late(waited.total_seconds())}\n{text}"
         try:
             return await message.reply_text(text, reply_markup=keyboard)
+        except NetworkError as error:
+            if isinstance(error.__cause__, READING):
+                raise Unheard(str(error)) from error
+            raise
+
+    async def picture(
+        self, message: Message, picture: bytes, caption: str, keyboard: InlineKeyboardMarkup | None = None
+    ) -> Message:
+        """Send a picture as a reply. Raises as `reply` does."""
+        try:
+            return await message.reply_photo(picture, say(caption), reply_markup=keyboard)
         except NetworkError as error:
             if isinstance(error.__cause__, READING):
                 raise Unheard(str(error)) from error
@@ -46,7 +58,7 @@ class Delivery:
     ) -> bool:
         """The same for the message of this number in the chat of the message `near`."""
         try:
-            await near.get_bot().edit_message_text(text, near.chat_id, number, reply_markup=keyboard)
+            await near.get_bot().edit_message_text(say(text), near.chat_id, number, reply_markup=keyboard)
         except BadRequest as error:
             return "not modified" in str(error)
         return True

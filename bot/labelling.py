@@ -21,7 +21,8 @@ MOST_CHOICES = 8
 class Saying:
     """What to say, the buttons under it, and the class that the photos are in now, if they are.
 
-    `what` and `content` are the offer behind the buttons. An offer to "label" has a button for each of its `names`.
+    `what` and `content` are the offer behind the buttons. An offer to "label" has a button for each of its `names`, and
+    one for each of the `ways` to other buttons.
     """
 
     text: str
@@ -86,12 +87,14 @@ class Labelling:
         """The buttons of `saying`, from now on good for one tap in this chat."""
         if saying.what == "undo":
             return await self._buttons.offer(chat, "undo", dict(saying.content), [[replies.UNDO]])
-        names = saying.content.get("names")
-        if not names:
+        names = saying.content.get("names", [])
+        if not names and not saying.content.get("ways"):
             return None
         known = await asyncio.to_thread(self._photos.class_ids)
         content = {**saying.content, "ids": [known.get(name) for name in names]}
         rows = [[replies.class_button(name, new=name not in known)] for name in names]
+        if saying.content.get("ways"):
+            rows.append([replies.way(way, saying.content["page"]) for way in saying.content["ways"]])
         return await self._buttons.offer(chat, saying.what, content, rows)
 
     def _close_to(self, name: str) -> list[str]:
@@ -102,14 +105,28 @@ class Labelling:
         return similar(name, existing)
 
 
-def question(subject: Subject, text: str, names: Sequence[str], *, sure: bool = False, settle: bool = False) -> Saying:
-    """Ask which of these classes is meant; `sure` where a new one among them has been asked about already."""
+def question(
+    subject: Subject,
+    text: str,
+    names: Sequence[str],
+    *,
+    sure: bool = False,
+    settle: bool = False,
+    ways: Sequence[int | str] = (),
+) -> Saying:
+    """Ask which of these classes is meant; `sure` where a new one among them has been asked about already.
+
+    `ways` lead to other classes, where these are only the likeliest.
+    """
     content = {
         "photos": list(subject.photos),
         "names": list(names[:MOST_CHOICES]),
         "album": subject.album,
         "sure": sure,
         "settle": settle,
+        "ways": list(ways),
+        "page": 0,
+        "first": len(names[:MOST_CHOICES]),
     }
     return Saying(text, "label", content)
 

@@ -5,14 +5,33 @@ import re
 from collections.abc import Iterable
 from typing import LiteralString
 
+from bot.language import plural, say, translated
+from storage.texts import Text
+
 BAR = 10  # Characters; with a percentage and a class name it still fits a phone's line.
 MESSAGE = 4096  # Telegram's limit for a text, counted without markup.
 _PIECE = re.compile(r"</?\w+>|&\w+;|.", re.DOTALL)  # A tag, or what shows as one character.
 
 
+class Html(str):
+    """What is HTML of ours already, so that `fill` leaves it as it is."""
+
+    __slots__ = ()
+
+
 def fill(template: LiteralString, **values: object) -> str:
-    """The template, which is ours and may hold HTML, with values that may be anybody's and are escaped."""
-    return template.format_map({name: html.escape(str(value), quote=False) for name, value in values.items()})
+    """The template, which is ours and may hold HTML, with values that may be anybody's and are escaped.
+
+    All of it is in the present language; see bot/language.py.
+    """
+    filled = {name: _escaped(value) for name, value in values.items()}
+    return translated(template).format_map(filled) if filled else translated(template)
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, int | float | Html):
+        return value
+    return html.escape(say(value) if isinstance(value, Text) else str(value), quote=False)
 
 
 def fit(text: str) -> str:
@@ -50,15 +69,18 @@ def bar(share: float) -> str:
 
 
 def photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
+    return plural("{count} photo", "{count} photos", count)
 
 
 def ago(seconds: float) -> str:
     """A duration in its largest fitting unit."""
-    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
+    if seconds >= 2 * 86_400:
+        return plural("{count} day", "{count} days", int(seconds // 86_400))
+    if seconds >= 2 * 3_600:
+        return say("{count} h", count=int(seconds // 3_600))
+    if seconds >= 2 * 60:
+        return say("{count} min", count=int(seconds // 60))
+    return say("{count} s", count=max(0, int(seconds)))
 
 
 def pages(lines: Iterable[str]) -> list[str]:

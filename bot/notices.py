@@ -9,8 +9,8 @@ from telegram import Bot
 from telegram.error import BadRequest, Forbidden, TelegramError
 
 from bot import reports
-from storage.follows import Follows
-from storage.models import Models
+from bot.language import speaking
+from bot.stores import Stores
 from storage.pointer import StepBack
 
 POLL_SECONDS = 1.0
@@ -19,21 +19,18 @@ log = structlog.get_logger()
 
 
 class Notices:
-    """To the owners, and to whoever followed the run that made the version."""
+    """To the owners, to whoever followed the run that made the version, and to chats that hear of scheduled runs."""
 
-    def __init__(
-        self, bot: Bot, models: Models, follows: Follows, owners: Collection[int], poll: float = POLL_SECONDS
-    ) -> None:
+    def __init__(self, bot: Bot, stores: Stores, owners: Collection[int], poll: float = POLL_SECONDS) -> None:
         self._bot = bot
-        self._models = models
-        self._follows = follows
+        self._stores = stores
         self._owners = owners
         self._poll = poll
 
     async def keep(self) -> NoReturn:
         while True:
             try:
-                for step in await asyncio.to_thread(self._models.steps_back):
+                for step in await asyncio.to_thread(self._stores.models.steps_back):
                     await self._tell(step)
             except Exception:  # The next look may be luckier.
                 log.exception("notices")
@@ -41,17 +38,23 @@ class Notices:
 
     async def _tell(self, step: StepBack) -> None:
         """Where Telegram cannot be reached, everybody is told the next time; better twice than never."""
-        chats = {*self._owners, *await asyncio.to_thread(self._follows.chats, step.run)}
+        followed = await asyncio.to_thread(self._stores.follows.chats, step.run)
+        hearing = await asyncio.to_thread(self._stores.chats.hearing)
+        chats = {*self._owners, *followed, *(chat.id for chat in hearing)}
         try:
-            await asyncio.gather(*(self._send(chat, reports.step_back(step)) for chat in sorted(chats)))
+            await asyncio.gather(*(self._send(chat, step) for chat in sorted(chats)))
         except TelegramError as error:
             log.warning("a step back is not told yet", version=step.before, reason=str(error))
         else:
-            await asyncio.to_thread(self._models.told, step)
+            await asyncio.to_thread(self._stores.models.told, step)
 
-    async def _send(self, chat: int, text: str) -> None:
+    async def _send(self, chat: int, step: StepBack) -> None:
+        known = await asyncio.to_thread(self._stores.chats.get, chat)
+        if known.blocked:
+            return
         try:
-            await self._bot.send_message(chat, text)
+            with speaking(known.language):
+                await self._bot.send_message(chat, reports.step_back(step))
         except (
             BadRequest,
             Forbidden,

@@ -9,23 +9,33 @@ from telegram import CallbackQuery, InlineKeyboardMarkup, Message
 from telegram.constants import ChatType
 
 from bot import replies
-from bot.access import by
+from bot.access import ROLES, by
 from bot.buttons import STALE, Buttons
 from bot.delivery import Delivery
 from bot.keys import tap_key
-from bot.markup import fill, fit, pages, photos
+from bot.language import say
+from bot.markup import Html, fill, fit, pages, photos
+from bot.menus import publish_for
 from storage.history import History
 from storage.labels import shown
 from storage.people import People, PeopleError, PersonInfo, Role
+from storage.texts import Text
 
 MOST_DIGITS = 15  # Telegram's ids have at most 52 bits.
 # What a button does, and its words; a role makes the person that.
 PUT_OUT, ASK, TAKE, LEAVE = "put out", "ask", "take", "leave"
 WORDS = MappingProxyType(
-    {**{role: role.capitalize() for role in Role}}
-    | {PUT_OUT: "Put out", ASK: "Take out their photos", TAKE: replies.YES, LEAVE: replies.NO}
+    {
+        Role.VIEWER: Text("Viewer"),
+        Role.LABELLER: Text("Labeller"),
+        Role.ADMIN: Text("Admin"),
+        PUT_OUT: Text("Put out"),
+        ASK: Text("Take out their photos"),
+        TAKE: replies.YES,
+        LEAVE: replies.NO,
+    }
 )
-HOW = (
+HOW = Text(
     "To let somebody in, or change what they may do: <code>/people add ID ROLE NAME</code>, or"
     " <code>/people ROLE</code> in reply to a message of theirs. /help tells a person their ID."
     " ROLE is <b>viewer</b> (asks), <b>labeller</b> (teaches, too) or <b>admin</b> (everything).\n"
@@ -33,12 +43,9 @@ HOW = (
     "To put somebody out: <code>/people remove ID</code>\n"
     "In a group: <code>/people here</code> lets me work there, <code>/people not here</code> ends it."
 )
-HERE = "I work in this group now, for the people who are let in. Others get no answer."
-NOT_HERE = "I do not work in this group any more."
-GROUP_ONLY = "That works in a group only: send it there."
-NO_ID = "“{text}” is not a person's id. That is a number; /help tells a person theirs."
-NO_ROLE = "“{text}” is not a role. There are viewer, labeller and admin."
-A_BOT = "That was written by a bot, and only people can be let in."
+HERE = Text("I work in this group now, for the people who are let in. Others get no answer.")
+NOT_HERE = Text("I do not work in this group any more.")
+A_BOT = Text("That was written by a bot, and only people can be let in.")
 
 
 class PeopleCommands:
@@ -81,18 +88,19 @@ class PeopleCommands:
             answer = await self._take(message.chat_id, person, query)
         else:
             await asyncio.to_thread(self._change, person, does, by(query.from_user))
+            await publish_for(query.get_bot(), person, await asyncio.to_thread(self._people.role, person))
             answer = await self._card(message.chat_id, person)
         await self._delivery.edit(message, *answer)
         return None
 
     async def _list(self, message: Message) -> None:
-        for page in pages([*await asyncio.to_thread(self._lines), "", HOW]):
+        for page in pages([*await asyncio.to_thread(self._lines), "", say(HOW)]):
             await self._delivery.reply(message, page)
 
     def _lines(self) -> list[str]:
-        people = [f"{_line(person)}, gave {photos(self._total(person.id))}" for person in self._people.all()]
+        people = [_gave(_line(person), self._total(person.id)) for person in self._people.all()]
         groups = [fill("{title} (<code>{id}</code>)", title=item.title, id=item.id) for item in self._people.groups()]
-        return [*people, *(["", "<b>Groups</b>", *groups] if groups else [])]
+        return [*people, *(["", say("<b>Groups</b>"), *groups] if groups else [])]
 
     def _total(self, person: int) -> int:
         return sum(self._history.given_by(f"telegram:{person}").values())
@@ -100,7 +108,7 @@ class PeopleCommands:
     async def _work_here(self, message: Message, *, works: bool) -> None:
         chat, person = message.chat, by(message.from_user)
         if chat.type == ChatType.PRIVATE:
-            raise PeopleError(GROUP_ONLY)
+            raise PeopleError(replies.GROUP_ONLY)
         if works:
             await asyncio.to_thread(self._people.allow_group, chat.id, chat.title or "", person)
         else:
@@ -115,10 +123,12 @@ class PeopleCommands:
 
     async def _let_in(self, message: Message, person: int, name: str, role: str) -> None:
         info = await asyncio.to_thread(self._people.let_in, person, name, _role(role), by(message.from_user))
-        await self._delivery.reply(message, f"{_line(info)} from now on.")
+        await publish_for(message.get_bot(), info.id, info.role)
+        await self._delivery.reply(message, fill("{person} from now on.", person=Html(_line(info))))
 
     async def _put_out(self, message: Message, person: int) -> None:
         await asyncio.to_thread(self._people.put_out, person, by(message.from_user))
+        await publish_for(message.get_bot(), person, None)
         await self._delivery.reply(message, *await self._card(message.chat_id, person))
 
     def _change(self, person: int, does: str, admin: str) -> None:
@@ -137,7 +147,7 @@ class PeopleCommands:
         if not (info and info.owner):
             rows = [[role for role in Role if not (info and info.role is role)], [PUT_OUT] if info else []]
         rows = [row for row in (*rows, [ASK] if given else []) if row]
-        text = fit("\n".join([f"{head}, gave {photos(sum(given.values()))}", *lines]))
+        text = fit("\n".join([_gave(head, sum(given.values())), *lines]))
         return text, await self._keyboard(chat, person, rows) if rows else None
 
     async def _question(self, chat: int, person: int) -> tuple[str, InlineKeyboardMarkup]:
@@ -159,11 +169,15 @@ class PeopleCommands:
 
     async def _keyboard(self, chat: int, person: int, rows: list[list[str]]) -> InlineKeyboardMarkup:
         content = {"person": person, "does": [does for row in rows for does in row]}
-        return await self._buttons.offer(chat, "people", content, [[WORDS[does] for does in row] for row in rows])
+        return await self._buttons.offer(chat, "people", content, [[say(WORDS[does]) for does in row] for row in rows])
+
+
+def _gave(person: str, count: int) -> str:
+    return fill("{person}, gave {count}", person=Html(person), count=photos(count))
 
 
 def _line(person: PersonInfo) -> str:
-    role = "owner" if person.owner else person.role
+    role = ROLES["owner" if person.owner else person.role]
     if not person.name:
         return fill("<code>{id}</code>: {role}", id=person.id, role=role)
     return fill("<b>{name}</b> (<code>{id}</code>): {role}", name=person.name, id=person.id, role=role)
@@ -171,11 +185,11 @@ def _line(person: PersonInfo) -> str:
 
 def _id(text: str) -> int:
     if not (text.isdecimal() and len(text) <= MOST_DIGITS and int(text)):
-        raise PeopleError(NO_ID.format(text=text))
+        raise PeopleError("“{text}” is not a person's id. That is a number; /help tells a person theirs.", text=text)
     return int(text)
 
 
 def _role(text: str) -> Role:
     if text.lower() not in list(Role):
-        raise PeopleError(NO_ROLE.format(text=text))
+        raise PeopleError("“{text}” is not a role. There are viewer, labeller and admin.", text=text)
     return Role(text.lower())

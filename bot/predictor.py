@@ -102,7 +102,10 @@ class Predictor:
         NoModelYetError before the first version; ModelError where no model can be started.
         """
         if self._waiting >= self.most_waiting:
-            raise BusyError(f"I am busy: {self._waiting} photos wait already. Nothing is lost; try again in a minute.")
+            raise BusyError(
+                "I am busy: {waiting} photos wait already. Nothing is lost; try again in a minute.",
+                waiting=self._waiting,
+            )
         self._waiting += 1
         try:
             async with asyncio.timeout(self._deadline):

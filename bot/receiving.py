@@ -19,16 +19,16 @@ from storage.errors import ImageError
 from storage.photos import Photos
 from storage.quarantine import Quarantine
 from storage.received import Arrived, Origin, Received
+from storage.texts import Text
 
 DOWNLOADS = 3  # Tries, before it is put off.
 PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0  # A download that takes longer goes on beside, and its photo steps back behind the others.
 SMALL = 4_000_000  # Bytes. So many files of this size, and so many larger ones, are in memory at most.
 SMALL_AT_ONCE, LARGE_AT_ONCE = 24, 4
-TOO_LARGE = "The file is over 20 MB, more than Telegram lets a bot download. Send it smaller, or as a photo."
-LOST = "Telegram has lost this file; send it again."
-NO_PHOTO = "This is no photo; I can only use JPEG, PNG and WebP."
-ENOUGH = "You have sent {count} photos today, and more are not taken. Send it again tomorrow."
+TOO_LARGE = Text("The file is over 20 MB, more than Telegram lets a bot download. Send it smaller, or as a photo.")
+LOST = Text("Telegram has lost this file; send it again.")
+NO_PHOTO = Text("This is no photo; I can only use JPEG, PNG and WebP.")
 
 log = structlog.get_logger()
 
@@ -122,7 +122,11 @@ class Receiver:
             return Arrived(None, TOO_LARGE)
         person = message.from_user
         if person and await asyncio.to_thread(self._sent_today, person.id) >= self._photos_a_day:
-            return Arrived(None, ENOUGH.format(count=self._photos_a_day))
+            enough = Text(
+                "You have sent {count} photos today, and more are not taken. Send it again tomorrow.",
+                count=self._photos_a_day,
+            )
+            return Arrived(None, enough)
         try:
             arrived = await self._fetch_and_keep(file, by(person), hangs)
         except BadRequest as error:
@@ -197,7 +201,7 @@ class Receiver:
         except ImageError as error:
             log.info("refused a photo", by=person, bytes=len(content), reason=str(error))
             self._quarantine.put(content, str(error), person)
-            return Arrived(None, str(error))
+            return Arrived(None, error.text)
 
 
 def _origin(message: Message, file: Attachment) -> Origin:

@@ -4,61 +4,98 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bot.language import say
 from bot.markup import ago, bar, fill, photos
 from bot.predictor import Prediction
 from storage.errors import RetrainbotError
 from storage.history import Changed, Undone
 from storage.labels import Caption, shown
 from storage.receipts import Labelled, Outcome
+from storage.texts import Text
 
+NONE, BACK = "none", "back"  # Ways to other buttons; a number is that of a page.
 COMMANDS = {
-    "help": "what I can do",
-    "label": "in reply to a photo: /label daisy",
-    "undo": "take back what you did last, or /undo 3",
-    "classes": "the classes and how many photos each has",
-    "rename": "/rename daisy = ox-eye daisy",
-    "merge": "/merge daisies = daisy: all photos of one class to another",
-    "delete": "/delete daisy, or in reply to a photo: out of its class",
-    "withdraw": "take back all photos that you gave",
-    "train": "learn from the photos: /train, or /train head, full or scratch",
-    "cancel": "end the training that is under way",
-    "status": "what answers now, and what is going on",
-    "schedule": "when I train by myself, and what became of it last time",
-    "gpu": "the computer that trains",
-    "people": "who may do what",
+    "help": Text("what I can do"),
+    "label": Text("in reply to a photo: /label daisy"),
+    "undo": Text("take back what you did last, or /undo 3"),
+    "show": Text("/show daisy: the photos of a class"),
+    "classes": Text("the classes and how many photos each has"),
+    "rename": Text("/rename daisy = ox-eye daisy"),
+    "merge": Text("/merge daisies = daisy: all photos of one class to another"),
+    "delete": Text("/delete daisy, or in reply to a photo: out of its class"),
+    "withdraw": Text("take back all photos that you gave"),
+    "train": Text("learn from the photos: /train, or /train head, full or scratch"),
+    "cancel": Text("end the training that is under way"),
+    "notify": Text("tell this chat of scheduled training; /notify off ends it"),
+    "status": Text("what answers now, and what is going on"),
+    "schedule": Text("when I train by myself, and what became of it last time"),
+    "models": Text("the versions, and what they are worth"),
+    "mistakes": Text("the test photos that are answered wrongly"),
+    "compare": Text("/compare 3 5: what the one version knows better than the other"),
+    "promote": Text("/promote 5: let this version answer"),
+    "rollback": Text("let the version before answer again"),
+    "gpu": Text("the computer that trains"),
+    "listen": Text("in a group: which photos I look at"),
+    "people": Text("who may do what"),
 }
 
-NOTHING_LEARNED = (
+NOTHING_LEARNED = Text(
     "I have learned nothing yet. Send photos with a caption, such as <b>daisy</b>, for at least two classes;"
     " then send /train."
 )
-HINT = "Send me a photo and I say what it shows. With a caption, such as <b>daisy</b>, it teaches me. /help says more."
-LINK = "I fetch nothing from the web. Send the photo itself."
-NOTHING_KNOWN = "None of the things I know."
-NO_PHOTO = "I can only use photos: JPEG, PNG or WebP, also sent as a file."
-UNKNOWN_PHOTO = "I do not know which photo you mean. Reply to the photo itself with its class, or send it again."
-HOW_TO_LABEL = "Reply to a photo with /label and its class, such as <b>/label daisy</b>."
-HOW_TO_RENAME = "Say which class gets which name: <b>/rename daisy = ox-eye daisy</b>."
-HOW_TO_MERGE = "Say which class goes into which: <b>/merge daisies = daisy</b> moves all photos of daisies to daisy."
-HOW_TO_DELETE = (
+HINT = Text(
+    "Send me a photo and I say what it shows. With a caption, such as <b>daisy</b>, it teaches me. /help says more."
+)
+LINK = Text("I fetch nothing from the web. Send the photo itself.")
+NOTHING_KNOWN = Text("None of the things I know.")
+NO_PHOTO = Text("I can only use photos: JPEG, PNG or WebP, also sent as a file.")
+UNKNOWN_PHOTO = Text("I do not know which photo you mean. Reply to the photo itself with its class, or send it again.")
+HOW_TO_LABEL = Text("Reply to a photo with /label and its class, such as <b>/label daisy</b>.")
+HOW_TO_RENAME = Text("Say which class gets which name: <b>/rename daisy = ox-eye daisy</b>.")
+HOW_TO_MERGE = Text(
+    "Say which class goes into which: <b>/merge daisies = daisy</b> moves all photos of daisies to daisy."
+)
+HOW_TO_DELETE = Text(
     "Reply to a photo with /delete to take it out of its class, or name a class to empty: <b>/delete daisy</b>."
 )
-LATE_PHOTO = "More of this album has come. Which class is it? What came late is not stored yet."
-DIFFERENT_CAPTIONS = "The photos of this album have different captions. Which class is it? Nothing is stored yet."
-NOTHING_GIVEN = "No photo in the classes is from you."
-LEFT_ALONE = "Left as it was."
-SLOW = (
+LATE_PHOTO = Text("More of this album has come. Which class is it? What came late is not stored yet.")
+DIFFERENT_CAPTIONS = Text("The photos of this album have different captions. Which class is it? Nothing is stored yet.")
+NONE_OF_THESE = Text(
+    "What is it, then? <b>Reply to this message</b> with its class, in a word or two. The button is for photos that"
+    " show nothing worth learning."
+)
+GROUP_ONLY = Text("That works in a group only: send it there.")
+HOW_TO_LISTEN = Text(
+    "<code>/listen all</code>: I look at every photo of this group.\n"
+    "<code>/listen mentions</code>: only at those that are meant for me: with my name or a #hashtag in the caption, or"
+    " in reply to me."
+)
+LISTENS = Text("I look at every photo of this group now.")
+LISTENS_TO_MENTIONS = Text(
+    "I look only at photos that are meant for me now: with my name or a #hashtag in the caption, or in reply to me."
+)
+NOTHING_GIVEN = Text("No photo in the classes is from you.")
+LEFT_ALONE = Text("Left as it was.")
+SLOW = Text(
     "Something keeps me from this at the moment: Telegram, or the disk of the computer that I run on."
     " I keep trying; nothing needs to be sent again."
 )
-GIVEN_UP = "I could not do this though I tried for a day. Please send it again."
+GIVEN_UP = Text("I could not do this though I tried for a day. Please send it again.")
 # These stand on buttons, or are shown in the little window that a tap opens: plain text.
-UNDO, YES, NO = "↩ Undo", "Yes", "No"
-STALE_BUTTON = "That button no longer works."
-UNEXPECTED = "Something went wrong on my side, and is in the log. Please send that again."
+UNDO, YES, NO = Text("↩ Undo"), Text("Yes"), Text("No")
+STALE_BUTTON = Text("That button no longer works.")
+UNEXPECTED = Text("Something went wrong on my side, and is in the log. Please send that again.")
 
 # What the system calls a disk that takes nothing more from us.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+
+
+HOW = Text(
+    "A <b>photo</b>: I say what it shows.\n"
+    "A photo <b>with a caption</b>: I learn it as that class.\n"
+    "An <b>album</b> with one caption: I learn all of it.\n"
+    "A <b>reply</b> to a photo with a class name: I learn it as that class."
+)
 
 
 @dataclass(frozen=True)
@@ -72,33 +109,28 @@ class Refused:
 def greeting(user: int, commands: Mapping[str, str]) -> str:
     """The answer to /help and /start of somebody who may use these commands."""
     listed = "\n".join(fill("/{name}: {meaning}", name=name, meaning=text) for name, text in commands.items())
-    return (
-        "A <b>photo</b>: I say what it shows.\n"
-        "A photo <b>with a caption</b>: I learn it as that class.\n"
-        "An <b>album</b> with one caption: I learn all of it.\n"
-        "A <b>reply</b> to a photo with a class name: I learn it as that class.\n\n"
-        f"{listed}\n\nYour id is {user}."
-    )
+    return "\n\n".join([say(HOW), listed, fill("Your id is {user}.", user=user)])
 
 
 def stranger(refusal: str) -> str:
     """The answer to /help and /start of somebody who was not let in."""
-    return f"I tell photos apart, and people teach me how.\n\n{refusal}"
+    return fill("I tell photos apart, and people teach me how.\n\n{refusal}", refusal=refusal)
 
 
 def late(seconds: float) -> str:
     """The excuse for an answer that took long."""
-    return f"⏳ Sorry, this waited for {ago(seconds)}; I was away."
+    return fill("⏳ Sorry, this waited for {time}; I was away.", time=ago(seconds))
 
 
-def error(error: BaseException | None) -> str:
+def error(error: BaseException | None) -> Text:
     """What to tell of an error, as plain text: its own words where a person can mend it."""
     if isinstance(error, RetrainbotError):
-        return str(error)
+        return error.text
     if isinstance(error, OSError) and error.errno in DISK:
-        return (
-            f"There is no room or no right to write on the computer that I run on ({error.strerror})."
-            " Tell its owner, and send that again afterwards."
+        return Text(
+            "There is no room or no right to write on the computer that I run on ({problem}). Tell its owner, and send"
+            " that again afterwards.",
+            problem=error.strerror,
         )
     return UNEXPECTED
 
@@ -114,17 +146,17 @@ def answer(prediction: Prediction, top_k: int) -> str:
         fill("<code>{bar} {share}</code> {name}", bar=bar(share), share=percent(share).rjust(4), name=shown(name))
         for name, share in prediction.ranked()[:top_k]
     ]
-    return "\n".join([_verdict(prediction), *lines, f"Version {prediction.version}"])
+    return "\n".join([_verdict(prediction), *lines, fill("Version {number}", number=prediction.version)])
 
 
-def album_answer(predictions: Mapping[int, Prediction | str]) -> str:
+def album_answer(predictions: Mapping[int, Prediction | Text]) -> str:
     """A line for each photo by its place, and the versions that said so."""
     lines = [
-        fill("{place}. {reason}", place=place, reason=item) if isinstance(item, str) else _brief(place, item)
+        fill("{place}. {reason}", place=place, reason=item) if isinstance(item, Text) else _brief(place, item)
         for place, item in predictions.items()
     ]
     versions = sorted({item.version for item in predictions.values() if isinstance(item, Prediction)})
-    said = [f"Version {' and '.join(map(str, versions))}"] if versions else []
+    said = [fill("Version {number}", number=", ".join(map(str, versions)))] if versions else []
     return "\n".join([*lines, *said])
 
 
@@ -139,17 +171,32 @@ def unclear(problem: str) -> str:
 
 def no_class(caption: Caption, answer: str) -> str:
     """An answer to a photo whose caption names no class; whoever did not ask a question is told why."""
-    return answer if caption.asks else f"{unclear(caption.problem)}\n\n{answer}"
+    return answer if caption.asks else "\n\n".join([unclear(caption.problem), answer])
 
 
 def class_button(name: str, *, new: bool) -> str:
-    return f"+ {shown(name)}, a new class" if new else f"✓ {shown(name)}"
+    return say("+ {name}, a new class", name=shown(name)) if new else f"✓ {shown(name)}"
+
+
+def way(way: int | str, page: int) -> str:
+    """The words on a button that leads from a page of classes to other buttons."""
+    if way == NONE:
+        return say("✗ none of these")
+    if way == BACK or int(way) < page:
+        return say("‹ back")
+    return say("another…") if page == 0 else say("more ›")
+
+
+def none_of_these(answer: str) -> str:
+    """The answer, and what to do where the class is none of those shown."""
+    return "\n\n".join([answer, say(NONE_OF_THESE)])
 
 
 def did_you_mean(name: str, close: Sequence[str]) -> str:
-    names = " or ".join(fill("<b>{name}</b>", name=shown(item)) for item in close)
-    return fill("There is no class <b>{name}</b> yet. Did you mean ", name=shown(name)) + (
-        f"{names}? The photo waits until you choose."
+    return fill(
+        "There is no class <b>{name}</b> yet. Did you mean {close}? The photo waits until you choose.",
+        name=shown(name),
+        close=", ".join(map(shown, close)),
     )
 
 
@@ -187,13 +234,17 @@ def album_receipt(done: Labelled) -> str:
         origins = _origins(done, Outcome.MOVED)
         lines.append(fill("{count} moved there from {origins}.", count=photos(count[Outcome.MOVED]), origins=origins))
     if count[Outcome.DUPLICATE]:
-        lines.append(f"{photos(count[Outcome.DUPLICATE])} there already.")
+        lines.append(fill("{count} there already.", count=photos(count[Outcome.DUPLICATE])))
     if count[Outcome.CONTESTED]:
-        text = "{count} left in {origins}, where somebody else put them; reply to each with its class to settle that."
-        origins = _origins(done, Outcome.CONTESTED)
-        lines.append(fill(text, count=photos(count[Outcome.CONTESTED]), origins=origins))
+        lines.append(
+            fill(
+                "{count} left in {origins}, where somebody else put them; reply to each with its class to settle that.",
+                count=photos(count[Outcome.CONTESTED]),
+                origins=_origins(done, Outcome.CONTESTED),
+            )
+        )
     if count[Outcome.GONE]:
-        lines.append(f"{photos(count[Outcome.GONE])} no longer here; send them again.")
+        lines.append(fill("{count} no longer here; send them again.", count=photos(count[Outcome.GONE])))
     lines.append(fill("<b>{name}</b> has {count} now.", name=name, count=photos(done.class_photos)))
     return "\n".join(lines)
 
@@ -212,13 +263,13 @@ def undone(done: Undone) -> str:
             fill("Undone: <b>{before}</b> is called <b>{after}</b> again.", before=shown(before), after=shown(after))
         )
     if done.out:
-        lines.append(f"Undone: {photos(done.out)} taken out again.")
+        lines.append(fill("Undone: {count} taken out again.", count=photos(done.out)))
     for name, count in sorted(done.back.items()):
         lines.append(fill("Undone: {count} back in <b>{name}</b>.", count=photos(count), name=shown(name)))
     if done.kept:
-        lines.append(f"{photos(done.kept)} left alone: changed again since.")
+        lines.append(fill("{count} left alone: changed again since.", count=photos(done.kept)))
     if done.gone:
-        lines.append(f"{photos(done.gone)} no longer here; send them again if you want them back.")
+        lines.append(fill("{count} no longer here; send them again if you want them back.", count=photos(done.gone)))
     return "\n".join(lines)
 
 
@@ -226,7 +277,9 @@ def changed(done: Changed) -> str:
     """What became of a class that was renamed or merged."""
     after = shown(done.after or "")
     if not done.before:
-        return fill("<b>{after}</b> is called that already.", after=after) if after else "There is nothing to move."
+        return (
+            fill("<b>{after}</b> is called that already.", after=after) if after else say("There is nothing to move.")
+        )
     before, count = ", ".join(map(shown, done.before)), photos(done.photos)
     return fill("<b>{before}</b> is <b>{after}</b> now: {count}.", before=before, after=after, count=count)
 
@@ -234,8 +287,8 @@ def changed(done: Changed) -> str:
 def removed(done: Changed) -> str:
     """What was taken out of its class."""
     if not done.photos:
-        return "Nothing to take out: it is in no class any more."
-    return f"{photos(done.photos)} taken out. {'It is' if done.photos == 1 else 'They are'} kept for a while, for undo."
+        return say("Nothing to take out: it is in no class any more.")
+    return fill("{count} taken out, and kept for a while, for undo.", count=photos(done.photos))
 
 
 def no_such_class(name: str) -> str:
@@ -248,7 +301,7 @@ def delete_class(name: str, count: int) -> str:
 
 def withdraw(given: Mapping[str, int]) -> str:
     lines = [fill("{name}: {count}", name=shown(name), count=photos(count)) for name, count in given.items()]
-    return "\n".join(["Take all these photos out of their classes?", *lines])
+    return "\n".join([say("Take all these photos out of their classes?"), *lines])
 
 
 def _origins(done: Labelled, outcome: Outcome) -> str:
@@ -257,16 +310,15 @@ def _origins(done: Labelled, outcome: Outcome) -> str:
 
 def _verdict(prediction: Prediction) -> str:
     if prediction.nothing:
-        return NOTHING_KNOWN
-    return fill("<b>{name}</b>", name=shown(prediction.best)) if prediction.sure else "Not sure."
+        return say(NOTHING_KNOWN)
+    return fill("<b>{name}</b>", name=shown(prediction.best)) if prediction.sure else say("Not sure.")
 
 
 def _brief(place: int, prediction: Prediction) -> str:
     name, share = prediction.ranked()[0]
-    doubt = "" if prediction.sure else "not sure, perhaps "
-    return fill(
-        "{place}. {doubt}<b>{name}</b> {share}", place=place, doubt=doubt, name=shown(name), share=percent(share)
-    )
+    if prediction.sure:
+        return fill("{place}. <b>{name}</b> {share}", place=place, name=shown(name), share=percent(share))
+    return fill("{place}. not sure, perhaps <b>{name}</b> {share}", place=place, name=shown(name), share=percent(share))
 
 
 def _refused(item: Refused) -> str:

@@ -24,6 +24,7 @@ from storage.errors import ModelError, RetrainbotError
 from storage.models import Models, Version
 from storage.pointer import Served
 from storage.servings import VersionReport
+from storage.texts import Text
 
 POLL_SECONDS = 0.5  # How often the served pointer is read.
 PAUSES = (1.0, 5.0, 15.0)  # Seconds before a candidate that failed is tried again; after the last one it is given up.
@@ -68,7 +69,7 @@ class Slot:
     def asking(self) -> Iterator[tuple[Version, Server]]:
         """For as long as a question to it is under way: it is not closed meanwhile."""
         if self.version is None or self.server is None:
-            raise ModelError(f"Version {self.number} is not loaded; try again in a minute.")
+            raise ModelError("Version {number} is not loaded; try again in a minute.", number=self.number)
         self.asked += 1
         try:
             yield self.version, self.server
@@ -78,7 +79,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class _Failure:
-    reason: str
+    reason: Text
     attempts: int
     until: float
 
@@ -144,7 +145,7 @@ class Rollout:
         return self._current.number if self._current and self._current.alive else None
 
     @property
-    def problem(self) -> str | None:
+    def problem(self) -> Text | None:
         """Why the wanted version does not answer, if it has failed."""
         failure = self._failures.get(self._pointer.version) if self._pointer else None
         return failure.reason if failure else None
@@ -165,7 +166,7 @@ class Rollout:
             return self._current
         if self._pointer is None:
             raise NoModelYetError("Nothing has been learned yet. Add photos of at least two classes, then train.")
-        raise ModelError(self.problem or "The model is being started again; try again in a minute.")
+        raise ModelError(self.problem or Text("The model is being started again; try again in a minute."))
 
     def died(self) -> None:
         """What answered has died: somebody has just noticed."""
@@ -215,9 +216,14 @@ class Rollout:
         log.error("model server died", version=slot.number)
         recent = [at for number, at in self._deaths if number == slot.number and self._clock() - at < DEATH_SECONDS]
         if len(recent) >= MOST_DEATHS:
-            reason = f"its process ended {len(recent)} times within {DEATH_SECONDS / 60:.0f} minutes"
             self._deaths.clear()
-            await self._give_up(slot.number, f"Version {slot.number} cannot go on: {reason}.")
+            reason = Text(
+                "Version {number} cannot go on: its process ended {count} times within {minutes:.0f} minutes.",
+                number=slot.number,
+                count=len(recent),
+                minutes=DEATH_SECONDS / 60,
+            )
+            await self._give_up(slot.number, reason)
 
     def _next(self) -> int | None:
         """The version to bring now: the wanted one, else the one that answered last; None where all is well."""
@@ -253,16 +259,20 @@ class Rollout:
                 slot.version = await asyncio.to_thread(stack.enter_context, self._models.reading(slot.number))
                 slot.server = await self._backend.start(slot.number, slot.version.folder, told)
             _check_fit(slot.version, slot.server)
-        except (RetrainbotError, OSError) as error:
-            await self._fail(slot, str(error))
+        except RetrainbotError as error:
+            await self._fail(slot, error.text)
+        except OSError as error:
+            await self._fail(slot, Text("Version {number} cannot be read ({error}).", number=slot.number, error=error))
         except Exception:
             log.exception("unexpected", version=slot.number)
-            await self._fail(slot, f"Version {slot.number} cannot be started; the bot's log says more.")
+            await self._fail(
+                slot, Text("Version {number} cannot be started; the bot's log says more.", number=slot.number)
+            )
         else:
             self._candidate = None
             self._take_over(slot)
 
-    async def _fail(self, slot: Slot, reason: str) -> None:
+    async def _fail(self, slot: Slot, reason: Text) -> None:
         self._candidate = None
         self._end(slot)
         current = self._current
@@ -279,7 +289,7 @@ class Rollout:
             self._failures[slot.number] = _Failure(reason, attempts, self._clock() + pause)
             log.error("version failed", version=slot.number, reason=reason, attempts=attempts, again_in=pause)
 
-    async def _give_up(self, number: int, reason: str) -> None:
+    async def _give_up(self, number: int, reason: Text) -> None:
         """Serve the version before this one; where there is none, try this one again after a long while."""
         self._failures[number] = _Failure(reason, len(self._pauses), self._clock() + LAST_PAUSE)
         back = await asyncio.to_thread(self._models.give_up, number, reason)
@@ -362,10 +372,14 @@ def _check_fit(version: Version, server: Server) -> None:
     """Raises ModelError where the network and what is written about it do not belong together."""
     if server.classes != len(version.classes):
         raise ModelError(
-            f"Version {version.number} is damaged: its labels do not fit its network. Train again or roll back."
+            "Version {number} is damaged: its labels do not fit its network. Train again or roll back.",
+            number=version.number,
         )
     if server.input_size != version.manifest.input_size:
         raise ModelError(
-            f"Version {version.number} is damaged: its network takes photos of {server.input_size} pixels, and its"
-            f" manifest says {version.manifest.input_size}. Train again or roll back."
+            "Version {number} is damaged: its network takes photos of {size} pixels, and its manifest says"
+            " {written}. Train again or roll back.",
+            number=version.number,
+            size=server.input_size,
+            written=version.manifest.input_size,
         )

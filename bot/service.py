@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 import structlog
-from telegram import BotCommand
-from telegram.error import InvalidToken, NetworkError, RetryAfter, TelegramError
+from telegram.error import InvalidToken, NetworkError, RetryAfter
 
-from bot import replies, rollout, watch
+from bot import rollout, watch
 from bot.app import App, Desk, build
+from bot.buttons import Buttons
+from bot.menus import publish_commands
 from bot.notices import Notices
 from bot.polling import Poller
 from bot.predictor import Predictor
@@ -105,12 +106,19 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.slow, desk.give_up, turns, now)
         await stack.enter_async_context(worker)
         incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker))
-        await _publish_commands(application)
+        await publish_commands(application.bot, stores.people)
         await stack.enter_async_context(_beside(_keep_tidy(settings, stores, inbox)))
         await stack.enter_async_context(_beside(vitals.keep(stores.servings)))
-        notices = Notices(application.bot, stores.models, stores.follows, settings.telegram.users, pace.run_poll)
+        notices = Notices(application.bot, stores, settings.telegram.users, pace.run_poll)
         await stack.enter_async_context(_beside(notices.keep()))
-        runs = Watch(application.bot, stores.follows, stores.runs, poll=pace.run_poll, edit_every=pace.edit_every)
+        runs = Watch(
+            application.bot,
+            stores,
+            Buttons(stores.offers),
+            settings.runs_dir,
+            poll=pace.run_poll,
+            edit_every=pace.edit_every,
+        )
         await stack.enter_async_context(runs)
         log.info("bot ready", name=application.bot.username)
         yield Service(stores, versions, models, application, incoming)
@@ -211,13 +219,6 @@ async def _connect(application: App, reconnect: float) -> None:
             await asyncio.sleep(reconnect)
         else:
             return
-
-
-async def _publish_commands(application: App) -> None:
-    try:
-        await application.bot.set_my_commands([BotCommand(*item) for item in replies.COMMANDS.items()])
-    except TelegramError as error:
-        log.warning("the list of commands was not published", reason=str(error))
 
 
 async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:

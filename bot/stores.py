@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from storage.chats import Chats
 from storage.database import Database
 from storage.follows import Follows
 from storage.gpus import GpuReports
@@ -27,6 +28,7 @@ class Stores:
     quarantine: Quarantine
     offers: Offers
     people: People
+    chats: Chats
     models: Models
     runs: Runs
     slots: Slots
@@ -46,6 +48,7 @@ def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | Non
         Quarantine(settings.quarantine_dir, settings.intake.quarantine_mb * 1_000_000),
         Offers(database),
         People(database, settings.telegram.users),
+        Chats(database),
         Models(database, settings.models_dir),
         Runs(database),
         Slots(database),

@@ -7,6 +7,7 @@ from telegram import Message
 
 from bot.receiving import Receiver, attachment
 from storage.errors import ImageError
+from storage.images import DAMAGED
 from storage.received import Received
 
 
@@ -25,7 +26,7 @@ class Subjects:
         if attachment(message):
             arrived = await self._receiver.get(message)
             if arrived.photo is None:
-                raise ImageError(arrived.refused)
+                raise ImageError(arrived.refused or DAMAGED)
             return [arrived.photo]
         return await asyncio.to_thread(self._received.subjects, message.chat_id, message.message_id)
 

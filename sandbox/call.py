@@ -51,7 +51,9 @@ class Call:
     def post(self, content: Message) -> Message:
         """Add a message of the bot to the chat."""
         chat = self.chat()
-        return chat.post(self.bot.user(), content, self.reply_to(chat))
+        thread = self.parameters.integer("message_thread_id")
+        topic = {} if thread is None else {"message_thread_id": thread, "is_topic_message": True}
+        return chat.post(self.bot.user(), content | topic, self.reply_to(chat))
 
     def own_message(self, chat: Chat) -> Message:
         """The bot's message that the call wants to edit. Raises BadRequestError."""

@@ -19,8 +19,9 @@ class Person:
     """One person in one chat; use it in ``async with``, or call `close`.
 
     Messages are Bot API objects as dicts. `chat_id` is also the person's id unless `person_id` says otherwise, as
-    in a group. `chat_type` makes a new chat a supergroup; without, negative ids are groups. `bot` picks a bot by id;
-    without, the one that came last. `transport` replaces the network.
+    in a group. `chat_type` makes a new chat a supergroup; without, negative ids are groups. `language` is that of the
+    person's app, as an IETF tag; `thread` is the topic of a supergroup. `bot` picks a bot by id; without, the one that
+    came last. `transport` replaces the network.
     """
 
     def __init__(
@@ -31,11 +32,16 @@ class Person:
         *,
         person_id: int | None = None,
         chat_type: str | None = None,
+        language: str | None = None,
+        thread: int | None = None,
         bot: int | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.chat_id = chat_id
         self._who: dict[str, Any] = {"from_id": person_id or chat_id, "from_name": name}
+        if language:
+            self._who["from_language"] = language
+        self._thread = thread
         self._kind = chat_type
         self._bot: dict[str, Any] = {} if bot is None else {"bot": bot}
         self._client = httpx.AsyncClient(base_url=url, timeout=_REQUEST, transport=transport, trust_env=False)
@@ -162,7 +168,7 @@ class Person:
                     self._heard.append(event["message"])
 
     async def _send(self, files: list[tuple[str, tuple[str, bytes]]], **fields: Any) -> list[dict[str, Any]]:
-        fields = {**self._who, **self._bot, "chat_type": self._kind, **fields}
+        fields = {**self._who, **self._bot, "chat_type": self._kind, "message_thread_id": self._thread, **fields}
         data = {key: value for key, value in fields.items() if value is not None}
         response = await self._client.post(f"/client/chats/{self.chat_id}/messages", data=data, files=files)
         return list(_checked(response)["messages"])

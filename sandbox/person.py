@@ -5,8 +5,9 @@ Every request takes an optional `bot` (a bot's id; default: the bot that came la
 - ``POST /client/chats/{chat_id}/messages`` (multipart or JSON): `from_id` (default: `chat_id`), and `text`, or file
   parts `photo` or `document` (repeated: an album of 2 to 10); optional `caption` (of the first, or of the file that
   `captioned` counts from 0), `media_group_id` (a decimal string: these files join that album, of which others may
-  come before and after), `reply_to_message_id`, `from_name`, `chat_type` (private for positive chat ids; group or
-  supergroup for negative ones). Answers ``{"messages": [Message...]}``.
+  come before and after), `reply_to_message_id`, `from_name`,
+  `from_language` (an IETF tag), `message_thread_id` (a topic of a supergroup), `chat_type` (private for positive chat
+  ids; group or supergroup for negative ones). Answers ``{"messages": [Message...]}``.
 - ``POST /client/chats/{chat_id}/callbacks``: `from_id`, `message_id`, `data`. Answers ``{"callback_query_id"}``.
 - ``GET /client/chats/{chat_id}/messages?after=ID&wait=S``: ``{"messages": [Message...]}``.
 - ``GET /client/chats/{chat_id}/events?after=SEQ&wait=S``: ``{"events": [Event...], "last": SEQ}``, where `last` is the
@@ -47,7 +48,8 @@ async def send(request: Request) -> Response:
     reply_to = _answered(chat, parameters)
     group = _group(world, parameters, contents)
     sender = _sender(chat.info, parameters)
-    messages = [chat.post(sender, content | group, reply_to) for content in contents]
+    topic = _topic(chat.info, parameters)
+    messages = [chat.post(sender, content | group | topic, reply_to) for content in contents]
     for message in messages:
         world.deliver(bot, message)
     return JSONResponse({"messages": messages})
@@ -132,7 +134,18 @@ def _sender(chat: dict[str, Any], parameters: Parameters) -> dict[str, Any]:
         from_id = int(chat["id"])
     if from_id <= 0:
         raise PersonError("from_id must be a positive number.")
-    return {"id": from_id, "is_bot": False, "first_name": _name(parameters)}
+    language = parameters.text("from_language")
+    spoken = {"language_code": language} if language else {}
+    return {"id": from_id, "is_bot": False, "first_name": _name(parameters), **spoken}
+
+
+def _topic(chat: dict[str, Any], parameters: Parameters) -> Message:
+    thread = parameters.integer("message_thread_id")
+    if thread is None:
+        return {}
+    if chat["type"] != "supergroup":
+        raise PersonError("Only supergroups have topics.")
+    return {"message_thread_id": thread, "is_topic_message": True}
 
 
 def _name(parameters: Parameters) -> str:

@@ -25,7 +25,9 @@ class ServerDied(ModelError):  # noqa: N818 - it says what happened.
 def check_pixels(pixels: Pixels, size: int) -> None:
     """Raises ModelError unless they are uint8, (size, size, 3) or (n, size, size, 3)."""
     if pixels.dtype != np.uint8 or pixels.ndim not in {3, 4} or pixels.shape[-3:] != (size, size, 3):
-        raise ModelError(f"The model takes uint8 pixels of shape ({size}, {size}, 3), not {pixels.shape}.")
+        raise ModelError(
+            "The model takes uint8 pixels of shape ({size}, {size}, 3), not {shape}.", size=size, shape=pixels.shape
+        )
 
 
 class Server(Protocol):

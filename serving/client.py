@@ -21,6 +21,7 @@ from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
 from storage.lifeline import child, environment
+from storage.texts import read_text
 
 CLOSE_SECONDS = 10.0
 _TAIL = 2000
@@ -98,8 +99,10 @@ class ModelServer:
         except TimeoutError as error:
             await self._kill()
             raise ModelError(
-                f"The model in {folder} was not ready in {timeout:g} seconds; raise serving.start_timeout, or try again"
-                " when the computer is less busy."
+                "The model in {folder} was not ready in {timeout:g} seconds; raise serving.start_timeout, or try"
+                " again when the computer is less busy.",
+                folder=folder,
+                timeout=timeout,
             ) from error
         except BaseException:
             await self._kill()
@@ -120,7 +123,9 @@ class ModelServer:
         except TimeoutError as error:
             self._closing = True
             self._end()
-            raise ServerDied(f"The model server said nothing for {timeout:g} seconds and was stopped.") from error
+            raise ServerDied(
+                "The model server said nothing for {timeout:g} seconds and was stopped.", timeout=timeout
+            ) from error
         return rows[0] if pixels.ndim == 3 else rows
 
     @property
@@ -174,7 +179,7 @@ class ModelServer:
         except (asyncio.IncompleteReadError, ConnectionError, FrameError) as error:
             raise await self._obituary() from error
         if head.kind is not Kind.READY:
-            raise ModelError(payload.decode("utf-8", "replace"))
+            raise ModelError(read_text(payload.decode("utf-8", "replace")))
         facts = json.loads(payload)
         self.input_size, self.classes = facts["input_size"], facts["classes"]
         self._reading = asyncio.create_task(self._read(), name=f"model server {self.pid}")
@@ -244,7 +249,7 @@ class ModelServer:
         if status in {-signal.SIGKILL, -signal.SIGTERM}:
             return ServerDied("The model server was killed; if nobody did it, the computer ran out of memory.")
         last = self._words.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return ServerDied(f"The model server ended with status {status}. {last}".strip())
+        return ServerDied("The model server ended with status {status}. {words}", status=status, words=last)
 
     def _end(self) -> None:
         if self._process.returncode is None:

@@ -26,16 +26,20 @@ def read(folder: Path) -> tuple[Pixels, Probabilities] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is damaged ({error}); train again or roll back.") from error
+        raise ModelError("{path} is damaged ({error}); train again or roll back.", path=path, error=error) from error
 
 
 def compare(got: Probabilities, expected: Probabilities, folder: Path) -> None:
     """Raises ModelError where a probability is off by more than 1e-3, or another class is best."""
     if got.shape != expected.shape:
-        raise ModelError(f"{folder / GOLDEN} has answers for another number of classes; train again or roll back.")
+        raise ModelError(
+            "{file} has answers for another number of classes; train again or roll back.", file=folder / GOLDEN
+        )
     off = float(np.abs(got - expected).max())
     if not off <= GOLDEN_TOLERANCE or (got.argmax(axis=1) != expected.argmax(axis=1)).any():
         raise ModelError(
-            f"The model in {folder} does not answer as it did when it was made (off by {off:.2g});"
-            " train again or roll back."
+            "The model in {folder} does not answer as it did when it was made (off by {off:.2g}); train again"
+            " or roll back.",
+            folder=folder,
+            off=off,
         )

@@ -30,7 +30,12 @@ class Graph:
         """Raises ModelError where the pixels have another shape, or the answer is not made of probabilities."""
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (self.input_size, self.input_size, 3):
             wanted = f"(n, {self.input_size}, {self.input_size}, 3)"
-            raise ModelError(f"The model takes uint8 pixels of shape {wanted}, not {pixels.dtype} {pixels.shape}.")
+            raise ModelError(
+                "The model takes uint8 pixels of shape {wanted}, not {dtype} {shape}.",
+                wanted=wanted,
+                dtype=pixels.dtype,
+                shape=pixels.shape,
+            )
         return run(self._function, pixels)
 
     def warm(self) -> None:
@@ -75,7 +80,9 @@ def _load(folder: Path) -> Any:
         frozen = convert_variables_to_constants_v2(model.signatures["serving_default"])
     except Exception as error:  # TensorFlow raises almost anything for a damaged file, protobuf's errors included.
         raise ModelError(
-            f"The model in {folder} cannot be loaded ({type(error).__name__}); train again or roll back."
+            "The model in {folder} cannot be loaded ({kind}); train again or roll back.",
+            folder=folder,
+            kind=type(error).__name__,
         ) from error
     shape, out = frozen.inputs[0].shape, frozen.outputs[0].shape
     if (
@@ -87,5 +94,7 @@ def _load(folder: Path) -> Any:
         or out.rank != 2
         or None in (shape[1], out[1])
     ):
-        raise ModelError(f"The model in {folder} is not one from pixels to probabilities; train again or roll back.")
+        raise ModelError(
+            "The model in {folder} is not one from pixels to probabilities; train again or roll back.", folder=folder
+        )
     return frozen

@@ -23,6 +23,7 @@ from serving.modest import modestly, step_aside
 from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
+from storage.texts import Text, write_text
 
 if TYPE_CHECKING:
     from serving.graph import Graph
@@ -123,8 +124,10 @@ class Server:
                     pixels = np.frombuffer(request.payload, np.uint8).reshape(-1, size, size, 3)
                     whole.append((request.id, pixels))
                 else:
-                    reason = f"The model takes photos of {size} × {size} pixels, RGB; this is something else."
-                    _send(self._out, Kind.REFUSAL, request.id, reason.encode())
+                    reason = Text(
+                        "The model takes photos of {size} × {size} pixels, RGB; this is something else.", size=size
+                    )
+                    _send(self._out, Kind.REFUSAL, request.id, write_text(reason).encode())
             if whole:
                 self._answer(graph, whole)
 
@@ -134,7 +137,7 @@ class Server:
             rows = graph.predict(np.concatenate([pixels for _, pixels in requests]))
         except ModelError as error:
             for identity, _ in requests:
-                _send(self._out, Kind.REFUSAL, identity, str(error).encode())
+                _send(self._out, Kind.REFUSAL, identity, write_text(error.text).encode())
             return
         start = 0
         for identity, pixels in requests:
@@ -178,7 +181,7 @@ def main() -> NoReturn:
             server = Server(arguments.threads, reader, out)
             graph = server.load()
         except ModelError as error:
-            _send(out, Kind.FAILED, 0, str(error).encode())
+            _send(out, Kind.FAILED, 0, write_text(error.text).encode())
             _exit(EXIT_FAILED)
         server.serve(graph)
     except BrokenPipeError:  # The parent is gone.

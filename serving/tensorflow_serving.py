@@ -17,12 +17,13 @@ from serving.backend import ANSWER_SECONDS, Probabilities, ServerDied, Told, che
 from serving.states import State
 from storage.errors import ModelError
 from storage.images import Pixels
+from storage.texts import Text
 
 SIGNATURE, INPUT, OUTPUT = "serving_default", "pixels", "probabilities"
 POLL_SECONDS = 0.5  # How often it is asked whether it has loaded a version.
 AT_ONCE = 16  # Requests under way.
 STATUS_SECONDS = 10.0
-HELP = "docs/tensorflow-serving.md says how it has to be set up."
+HELP = Text("docs/tensorflow-serving.md says how it has to be set up.")
 
 
 class TensorFlowServing:
@@ -68,8 +69,13 @@ class TensorFlowServing:
                     await asyncio.sleep(self._poll)
         except TimeoutError as error:
             raise ModelError(
-                f"TensorFlow Serving at {self._address} did not offer version {number} within {self._start_timeout:g}"
-                f" seconds ({said or 'it does not answer'}). {HELP}"
+                "TensorFlow Serving at {address} did not offer version {number} within {timeout:g} seconds"
+                " ({said}). {help}",
+                address=self._address,
+                number=number,
+                timeout=self._start_timeout,
+                said=said or Text("it does not answer"),
+                help=HELP,
             ) from error
 
     async def _state(self, number: int) -> str:
@@ -81,11 +87,17 @@ class TensorFlowServing:
             (status,) = response.json()["model_version_status"]
             state, problem = str(status["state"]), str(status.get("status", {}).get("error_message", ""))
         except httpx.TransportError as error:
-            return f"it cannot be reached: {error or type(error).__name__}"
+            return Text("it cannot be reached: {reason}", reason=error or type(error).__name__)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{self._address} does not answer as TensorFlow Serving does. {HELP}") from error
+            raise ModelError(
+                "{address} does not answer as TensorFlow Serving does. {help}", address=self._address, help=HELP
+            ) from error
         if state == "END" and problem:
-            raise ModelError(f"TensorFlow Serving cannot load version {number}: {problem}. Train again or roll back.")
+            raise ModelError(
+                "TensorFlow Serving cannot load version {number}: {problem}. Train again or roll back.",
+                number=number,
+                problem=problem,
+            )
         return state
 
     async def _signature(self, number: int) -> tuple[int, int]:
@@ -97,7 +109,9 @@ class TensorFlowServing:
             return size, int(signature["outputs"][OUTPUT]["tensor_shape"]["dim"][1]["size"])
         except (httpx.TransportError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ModelError(
-                f"What TensorFlow Serving says of version {number} is not what it says of a model of ours. {HELP}"
+                "What TensorFlow Serving says of version {number} is not what it says of a model of ours. {help}",
+                number=number,
+                help=HELP,
             ) from error
 
 
@@ -144,21 +158,31 @@ class RemoteVersion:
         except httpx.TransportError as error:
             self._lost = True
             reason = str(error) or type(error).__name__
-            raise ServerDied(f"TensorFlow Serving at {self._address} cannot be reached: {reason}.") from error
+            raise ServerDied(
+                "TensorFlow Serving at {address} cannot be reached: {reason}.", address=self._address, reason=reason
+            ) from error
         if response.status_code == httpx.codes.NOT_FOUND or response.is_server_error:  # It does not have it any more.
             self._lost = True
-            raise ServerDied(f"TensorFlow Serving does not answer for version {self._number}: {_error(response)}.")
+            raise ServerDied(
+                "TensorFlow Serving does not answer for version {number}: {reason}.",
+                number=self._number,
+                reason=_error(response),
+            )
         if response.status_code != httpx.codes.OK:
-            raise ModelError(f"TensorFlow Serving refuses a photo: {_error(response)}. {HELP}")
+            raise ModelError("TensorFlow Serving refuses a photo: {reason}. {help}", reason=_error(response), help=HELP)
         return response.content
 
     def _rows(self, content: bytes, count: int) -> Probabilities:
         try:
             rows = np.asarray(json.loads(content)["outputs"], np.float32)
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"TensorFlow Serving's answer makes no sense. {HELP}") from error
+            raise ModelError("TensorFlow Serving's answer makes no sense. {help}", help=HELP) from error
         if rows.shape != (count, self.classes):
-            raise ModelError(f"TensorFlow Serving gave values of shape {rows.shape}, not {(count, self.classes)}.")
+            raise ModelError(
+                "TensorFlow Serving gave values of shape {shape}, not {wanted}.",
+                shape=rows.shape,
+                wanted=(count, self.classes),
+            )
         if not np.isfinite(rows).all():
             raise ModelError("The model gave values that are not numbers; train again or roll back.")
         return rows

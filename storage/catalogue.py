@@ -33,7 +33,7 @@ def known_class(session: Session, text: str) -> ClassRow:
     name = labels.class_name(text)
     row = find_class(session, name)
     if row is None or not count(session, row):
-        raise PhotoError(f"There is no class “{labels.shown(name)}”. /classes lists those there are.")
+        raise PhotoError("There is no class “{name}”. /classes lists those there are.", name=labels.shown(name))
     return row
 
 

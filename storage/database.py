@@ -57,7 +57,9 @@ class Database:
             with self._explained():
                 _migrate(self._writer)
         except OSError as error:
-            raise DatabaseError(f"The folder {file.parent} cannot be made ({error.strerror}).") from error
+            raise DatabaseError(
+                "The folder {parent} cannot be made ({strerror}).", parent=file.parent, strerror=error.strerror
+            ) from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -83,7 +85,12 @@ class Database:
             code = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
             if code not in ADVICE:  # Not the machine's fault but ours.
                 raise
-            raise DatabaseError(f"The database {self.file} cannot be used ({cause}). {ADVICE[code]}") from error
+            raise DatabaseError(
+                "The database {file} cannot be used ({cause}). {advice}",
+                file=self.file,
+                cause=cause,
+                advice=ADVICE[code],
+            ) from error
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -110,7 +117,8 @@ def _migrate(engine: Engine) -> None:
         return
     if present is not None and present not in {revision.revision for revision in script.walk_revisions()}:
         raise DatabaseError(
-            f"The database was written by a newer Retrainbot (schema {present}). Install that version again."
+            "The database was written by a newer Retrainbot (schema {present}). Install that version again.",
+            present=present,
         )
     # One transaction, so that two processes that start together migrate once and a kill leaves the old schema.
     with engine.begin() as connection:

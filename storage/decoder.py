@@ -16,6 +16,7 @@ from storage.decoding import ANSWER, LONGEST, READY, REQUEST, Answer, Ended, Kin
 from storage.errors import ImageError
 from storage.images import NormalPhoto, Pixels, check_heic
 from storage.settings import Images
+from storage.texts import read_text
 
 TRIES = 2  # A child may also be killed for what is no photo's fault.
 START_SECONDS = 60.0
@@ -79,7 +80,7 @@ class Decoder:
 
     def _ask(self, task: Task, size: int, content: bytes) -> Answer:
         if len(content) > LONGEST:
-            raise ImageError(f"The file has over {LONGEST // 1_000_000} MB; send it smaller.")
+            raise ImageError("The file has over {most} MB; send it smaller.", most=LONGEST // 1_000_000)
         for _ in range(TRIES):
             try:
                 with self._child() as child:
@@ -90,7 +91,7 @@ class Decoder:
                 log.warning("a decoder ended with %s at a file of %d bytes", ended, len(content))
                 continue
             if answer.kind == Kind.REFUSAL:
-                raise ImageError(answer.payload.decode())
+                raise ImageError(read_text(answer.payload.decode()))
             return answer
         raise ImageError("The photo cannot be decoded; save it anew as JPEG, or send it as a photo, not as a file.")
 
@@ -154,8 +155,9 @@ class _Child:
         except (OSError, Ended) as error:
             if self._late.is_set():
                 raise ImageError(
-                    f"The photo takes longer than {self._seconds:g} seconds to decode; send it smaller, or as a photo"
-                    " rather than as a file."
+                    "The photo takes longer than {seconds:g} seconds to decode; send it smaller, or as a photo rather"
+                    " than as a file.",
+                    seconds=self._seconds,
                 ) from error
             with contextlib.suppress(subprocess.TimeoutExpired):  # It may live on, where it sent what is no answer.
                 self._process.wait(1)

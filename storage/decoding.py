@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 
 from storage.errors import ImageError
 from storage.images import NormalPhoto, Pixels, check_heic, model_input, normalise
+from storage.texts import write_text
 
 REQUEST = struct.Struct("<BIQ")  # Task, its size, length of the file in bytes; little-endian.
 ANSWER = struct.Struct("<BII32sQ")  # Kind, width, height, fingerprint, length of what follows in bytes.
@@ -35,7 +36,7 @@ class Task(IntEnum):
 class Kind(IntEnum):
     PHOTO = 1
     PIXELS = 2
-    REFUSAL = 3  # The words of an ImageError.
+    REFUSAL = 3  # The text of an ImageError, packed.
 
 
 class Answer(NamedTuple):
@@ -85,7 +86,7 @@ def _work(decode: Callable[[bytes], NormalPhoto | Pixels], content: bytes) -> An
     try:
         made = decode(content)
     except ImageError as error:
-        return Answer(Kind.REFUSAL, 0, 0, b"", str(error).encode())
+        return Answer(Kind.REFUSAL, 0, 0, b"", write_text(error.text).encode())
     if isinstance(made, NormalPhoto):
         return Answer(Kind.PHOTO, made.width, made.height, bytes.fromhex(made.fingerprint), made.content)
     return Answer(Kind.PIXELS, made.shape[1], made.shape[0], b"", made.tobytes())

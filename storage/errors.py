@@ -1,8 +1,17 @@
 """Every error that a person may read. The message says what happened and what to do next."""
 
+from storage.texts import Text
+
 
 class RetrainbotError(Exception):
-    """Something went wrong that a person can understand and mend."""
+    """Something went wrong that a person can understand and mend.
+
+    The message is a template and its values, or a text, so that the chat can say it in the person's language.
+    """
+
+    def __init__(self, message: str, **values: object) -> None:
+        self.text = message if isinstance(message, Text) else Text(message, **values)
+        super().__init__(self.text)
 
 
 class SettingsError(RetrainbotError):
@@ -48,6 +57,6 @@ class RecordsError(RetrainbotError):
 class UnreadablePhotoError(RecordsError):
     """A photo, by its hexadecimal SHA-256, is missing or was changed by hand, so it has no record."""
 
-    def __init__(self, message: str, sha256: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, sha256: str, **values: object) -> None:
+        super().__init__(message, **values)
         self.sha256 = sha256

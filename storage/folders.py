@@ -33,7 +33,9 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
             seen = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in CLUTTER]
     except OSError as error:
         raise PhotoError(
-            f"The folder {folder} cannot be read ({error.strerror}). Check its name and rights."
+            "The folder {folder} cannot be read ({strerror}). Check its name and rights.",
+            folder=folder,
+            strerror=error.strerror,
         ) from error
     return sorted(seen, key=lambda entry: entry.name)
 
@@ -76,7 +78,7 @@ def _prepare(photos: Photos, path: Path, *, stage: bool) -> Prepared | Refusal:
         prepared = photos.prepare(path.read_bytes())
         return photos.stage(prepared) if stage else prepared
     except ImageError as error:
-        return Refusal(str(path), str(error))
+        return Refusal(str(path), error.text)
     except ChildProcessError:  # It is not the file that is at fault.
         raise
     except OSError as error:

@@ -13,9 +13,10 @@ from storage.acts import Act
 from storage.errors import PhotoError
 from storage.photos import Photos
 from storage.tables import ActRow, ChangeRow, ClassRow, PhotoRow, RenameRow
+from storage.texts import Text
 
 UNDO = "undo"  # What such an act is called; it cannot be undone itself.
-OVER = "That was changed again since, or undone already, so it cannot be undone."
+OVER = Text("That was changed again since, or undone already, so it cannot be undone.")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class History:
                     return Changed(None, catalogue.count(act.session, class_row), {}, name)
                 if holder := _holder(act.session, class_row, name):
                     ours, theirs = labels.shown(class_row.name), labels.shown(holder.name)
-                    raise PhotoError(f"There is a class “{theirs}” already; merge “{ours}” into it instead.")
+                    raise PhotoError(
+                        "There is a class “{theirs}” already; merge “{ours}” into it instead.", theirs=theirs, ours=ours
+                    )
                 _rename(act, class_row, name)
             renamed = act.renames[-1]
             photos = catalogue.count(act.session, act.session.get_one(ClassRow, renamed.class_id))
@@ -129,7 +132,7 @@ class History:
 def _merge(act: Act, class_name: str, into: str) -> None:
     source, target = (catalogue.known_class(act.session, name) for name in (class_name, into))
     if source is target:
-        raise PhotoError(f"“{labels.shown(source.name)}” cannot be merged with itself.")
+        raise PhotoError("“{name}” cannot be merged with itself.", name=labels.shown(source.name))
     _empty(act, source, target)
 
 
@@ -217,16 +220,20 @@ def _bring_back(undoing: Act, act: int) -> None:
             undoing.lose(photo, undoes=change.id)
 
 
-def _name_back(undoing: Act, act: int) -> str:
+def _name_back(undoing: Act, act: int) -> Text | None:
     """Classes get back the names that they had before the act; why one of them did not, in words."""
-    session, problem = undoing.session, ""
+    session, problem = undoing.session, None
     renames = select(RenameRow).where(RenameRow.act == act, catalogue.rename_in_effect()).order_by(RenameRow.id.desc())
     for rename in session.scalars(renames).all():
         class_row = session.get_one(ClassRow, rename.class_id)
         if holder := _holder(session, class_row, rename.before):
             ours, theirs = labels.shown(class_row.name), labels.shown(holder.name)
-            problem = f"“{ours}” cannot have its old name again, for there is another class “{theirs}” now. "
-            problem += "Give that one another name with /rename, and undo again."
+            problem = Text(
+                "“{ours}” cannot have its old name again, for there is another class “{theirs}” now. Give that one"
+                " another name with /rename, and undo again.",
+                ours=ours,
+                theirs=theirs,
+            )
         else:
             _rename(undoing, class_row, rename.before, undoes=rename.id)
     return problem

@@ -22,13 +22,14 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from storage.errors import ImageError, SettingsError
 from storage.jpeg import is_plain
+from storage.texts import Text
 
 FORMATS = (JpegImageFile.format, PngImageFile.format, WebPImageFile.format)
 HEIF = "HEIF"
 # How a file of these begins. The brands are those of ISO/IEC 23008-12.
 JPEG, PNG, RIFF, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"WEBP"
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-DAMAGED = "The photo is damaged or incomplete; send it again."
+DAMAGED = Text("The photo is damaged or incomplete; send it again.")
 INPUT_VERSION = 1  # Raised whenever `model_input` gives other pixels, so that cached features are made anew.
 
 Pixels = NDArray[np.uint8]
@@ -120,27 +121,35 @@ def _open(content: bytes, max_pixels: int, *, heic: bool) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=(*FORMATS, HEIF) if heic else FORMATS)
     except UnidentifiedImageError as error:
-        raise ImageError(_unknown(content, heic=heic)) from error
+        raise _unknown(content, heic=heic) from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, higher than any that the settings allow.
-        raise ImageError(_too_large("far too many", max_pixels)) from error
+        raise _too_large(Text("far too many"), max_pixels) from error
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageError(_too_large(f"{width} × {height}", max_pixels))
+        raise _too_large(f"{width} × {height}", max_pixels)
     return image
 
 
-def _too_large(pixels: str, max_pixels: int) -> str:
-    return f"The photo has {pixels} pixels; at most {max_pixels // 1_000_000} megapixels are taken. Send it smaller."
+def _too_large(pixels: str, max_pixels: int) -> ImageError:
+    return ImageError(
+        "The photo has {pixels} pixels; at most {most} megapixels are taken. Send it smaller.",
+        pixels=pixels,
+        most=max_pixels // 1_000_000,
+    )
 
 
-def _unknown(content: bytes, *, heic: bool) -> str:
+def _unknown(content: bytes, *, heic: bool) -> ImageError:
     is_webp = content.startswith(RIFF) and content[8:12] == WEBP
     is_heic = content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS
     if content.startswith((JPEG, PNG)) or is_webp or (is_heic and heic):
-        return DAMAGED
+        return ImageError(DAMAGED)
     if is_heic:
-        return "This is a HEIC file, and only JPEG, PNG and WebP are taken; send it as a photo, not as a file."
-    return f"This is not a JPEG, PNG{', WebP or HEIC' if heic else ' or WebP'} photo; send one of those."
+        return ImageError(
+            "This is a HEIC file, and only JPEG, PNG and WebP are taken; send it as a photo, not as a file."
+        )
+    if heic:
+        return ImageError("This is not a JPEG, PNG, WebP or HEIC photo; send one of those.")
+    return ImageError("This is not a JPEG, PNG or WebP photo; send one of those.")
 
 
 def _flat(image: Image.Image, max_side: int) -> Image.Image:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from storage.errors import LabelError
+from storage.texts import Text
 
 MAX_CHARACTERS = 64
 MAX_BYTES = 200  # Leaves room for a suffix within the 255 bytes that file systems allow a name.
@@ -24,7 +25,7 @@ MOST_TAGGED = 5  # Words of which a leading hashtag may be the first of a name.
 MOST_WORDS = 7  # What is longer reads like a sentence; names of plants and parts have up to six.
 MOST_CHOICES = 8
 MOST_QUOTED = 1024  # Characters of a text that a problem repeats; a caption has no more.
-ADDRESSED = re.compile(r"\A@\w+\s+")
+ADDRESSED = re.compile(r"\A@\w+(?:\s+|\Z)|\s+@\w+\Z")
 NAMED = re.compile(r"\A(?:label\s*:|/label(?:@\w+)?(?!\S))\s*", re.IGNORECASE)
 COMMAND = re.compile(r"\A/\w+(?:@\w+)?(?!\S)")
 LINK = re.compile(r"\w://|\Awww\.", re.IGNORECASE)
@@ -53,7 +54,8 @@ class _UnclearError(LabelError):
 def read_caption(text: str) -> Caption:
     """The class that a caption, or a reply to a photo, names. Never raises and never guesses.
 
-    Only the first line with something in it counts. A leading `@name ` is dropped, then a leading `label:` or `/label`.
+    Only the first line with something in it counts. A leading or final `@name` is dropped, then a leading `label:`
+    or `/label`.
     The line's only hashtag is the class, wherever it stands; without one, the whole line is.
 
     Unclear are: several hashtags; more words after a leading hashtag, because they may belong to it; a question; a
@@ -64,7 +66,7 @@ def read_caption(text: str) -> Caption:
         return Caption(_class_of(unicodedata.normalize("NFKC", line)))
     except LabelError as error:
         quoted = line[:MOST_QUOTED].encode(errors="replace").decode()  # Half a surrogate pair cannot be sent.
-        problem = f"{error}\nYou wrote: {quoted}" if line else str(error)
+        problem = Text("{problem}\nYou wrote: {words}", problem=error.text, words=quoted) if line else error.text
         if isinstance(error, _UnclearError):
             return Caption(None, error.choices, problem, error.asks)
         return Caption(None, (), problem)
@@ -72,6 +74,8 @@ def read_caption(text: str) -> Caption:
 
 def _class_of(line: str) -> str:
     written = ADDRESSED.sub("", line)
+    if line and not written:
+        raise _UnclearError("That looks like a question.", asks=True)  # It only says whom it is for.
     rest = " ".join(NAMED.sub("", written).split())
     words, named = rest.split(), NAMED.match(written) is not None
     tags = [tag for word in words for tag in _tags(word)]
@@ -106,7 +110,7 @@ def _whole(rest: str, tags: Sequence[str]) -> str:
     try:
         return class_name(rest.removeprefix("#"))
     except LabelError as error:
-        raise _UnclearError(str(error), tags or [_bare(rest)]) from error
+        raise _UnclearError(error.text, tags or [_bare(rest)]) from error
 
 
 def _tags(word: str) -> list[str]:
@@ -143,13 +147,13 @@ def class_name(text: str) -> str:
     wrong = sorted({character for character in name if not _allowed(character)})
     if wrong:
         shown = " ".join(_show(character) for character in wrong[:5])
-        raise LabelError(f"A class name cannot contain {shown}. Letters, digits and _-.+&'(), are fine.")
+        raise LabelError("A class name cannot contain {shown}. Letters, digits and _-.+&'(), are fine.", shown=shown)
     if len(name) > MAX_CHARACTERS or len(name.encode()) > MAX_BYTES:
-        raise LabelError(f"A class name has at most {MAX_CHARACTERS} characters; use a shorter one.")
+        raise LabelError("A class name has at most {most} characters; use a shorter one.", most=MAX_CHARACTERS)
     if name[0] == "." or name[-1] == ".":
         raise LabelError("A class name cannot begin or end with a dot.")
     if name.partition(".")[0].casefold() in RESERVED or name.casefold() in CLUTTER:
-        raise LabelError(f"“{name}” is a name that Windows reserves; use another one.")
+        raise LabelError("“{name}” is a name that Windows reserves; use another one.", name=name)
     if not any(unicodedata.category(character)[0] in "LN" for character in name):
         raise LabelError("A class name needs at least one letter or digit.")
     return name
@@ -176,7 +180,12 @@ def read_lines(text: str) -> list[str]:
     for index, line in enumerate(text.splitlines()):
         number, colon, name = line.partition(":")
         if not (colon and name and number == str(index)):
-            raise LabelError(f"labels.txt: line {index + 1} should start with “{index}:”, but is “{line}”.")
+            raise LabelError(
+                "labels.txt: line {number} should start with “{index}:”, but is “{line}”.",
+                number=index + 1,
+                index=index,
+                line=line,
+            )
         names.append(name)
     return names
 

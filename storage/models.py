@@ -19,6 +19,7 @@ from storage.files import locked, move_durably, sha256_of, sync_tree, write_dura
 from storage.pointer import BOT, Served, StepBack, newest, point, untold, way
 from storage.runs import RunState, end, held
 from storage.tables import ServedRow, VersionRow
+from storage.texts import Text
 
 SURE_ABOVE = 0.7  # For a version whose photos were too few to choose by.
 MANIFEST, LABELS, GOLDEN = "manifest.json", "labels.txt", "golden.npz"
@@ -140,7 +141,9 @@ class Models:
             names = labels.read_lines((folder / LABELS).read_text("utf-8"))
         except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
             raise ModelError(
-                f"Version {number} is damaged: its {reading} cannot be read. Train again or roll back."
+                "Version {number} is damaged: its {file} cannot be read. Train again or roll back.",
+                number=number,
+                file=reading,
             ) from error
         return Version(number, folder, manifest, tuple(names), pinned)
 
@@ -154,7 +157,9 @@ class Models:
         for name in sorted(expected.keys() | present):
             if name not in present or sha256_of(version.folder / name) != expected.get(name):
                 raise ModelError(
-                    f"Version {number} is damaged: {name} is missing or changed. Train again or roll back."
+                    "Version {number} is damaged: {name} is missing or changed. Train again or roll back.",
+                    number=number,
+                    name=name,
                 )
         return version
 
@@ -186,7 +191,7 @@ class Models:
         with self._database.read() as session:
             return newest(session)
 
-    def promote(self, number: int, by: str, reason: str = "promoted by hand") -> Version:
+    def promote(self, number: int, by: str, reason: str = Text("promoted by hand")) -> Version:
         """Serve this version from now on. Raises ModelError where it is missing or damaged."""
         version = self.verified(number)
         with self._database.write() as session:
@@ -200,7 +205,7 @@ class Models:
             steps = way(session)
         if len(steps) < 2:
             raise ModelError("There is no earlier version to go back to.")
-        return self.promote(steps[-2], by, f"rolled back from version {steps[-1]}")
+        return self.promote(steps[-2], by, Text("rolled back from version {number}", number=steps[-1]))
 
     def give_up(self, number: int, reason: str) -> Served | None:
         """Serve what was served before this version, because it cannot be; None where that is not possible.
@@ -212,7 +217,8 @@ class Models:
             steps, present = way(session), newest(session)
             if present is None or present.version != number or present.by == BOT or len(steps) < 2:
                 return None
-            back = Served(steps[-2], self._clock(), BOT, f"version {number} was given up: {reason}")
+            why = Text("version {number} was given up: {reason}", number=number, reason=reason)
+            back = Served(steps[-2], self._clock(), BOT, why)
             point(session, back)
             return back
 
@@ -237,11 +243,13 @@ def _present(session: Session, number: int) -> VersionRow:
     """Raises ModelError where there is no such version any more, or never was."""
     row = session.get(VersionRow, number)
     if row is None:
-        raise ModelError(f"There is no version {number}; `retrainbot models` lists them.")
+        raise ModelError("There is no version {number}; `retrainbot models` lists them.", number=number)
     if row.removed_at is not None:
         raise ModelError(
-            f"Version {number} was removed on {row.removed_at:%Y-%m-%d} to save room; the setting serving.keep_versions"
-            " says how many are kept."
+            "Version {number} was removed on {day} to save room; the setting"
+            " serving.keep_versions says how many are kept.",
+            number=number,
+            day=f"{row.removed_at:%Y-%m-%d}",
         )
     return row
 

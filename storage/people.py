@@ -90,7 +90,7 @@ class People:
         with self._database.write() as session:
             row = session.get(PersonRow, user)
             if row is None:
-                raise PeopleError(f"Nobody with the id {user} was let in. /people lists everybody.")
+                raise PeopleError("Nobody with the id {user} was let in. /people lists everybody.", user=user)
             session.delete(row)
         log.info("put out", person=user, by=by)
 
@@ -134,7 +134,8 @@ class People:
     def _refuse_owner(self, user: int) -> None:
         if user in self._owners:
             raise PeopleError(
-                f"{user} is an owner, who can be changed only in the configuration of the computer that I run on."
+                "{user} is an owner, who can be changed only in the configuration of the computer that I run on.",
+                user=user,
             )
 
 

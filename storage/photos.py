@@ -28,8 +28,9 @@ from storage.receipts import Labelled, Outcome, Receipt
 from storage.settings import Images
 from storage.splits import Split
 from storage.tables import ChangeRow, ClassRow, PhotoRow, SourceRow
+from storage.texts import Text
 
-GONE = "The photo is no longer stored; send it again."
+GONE = Text("The photo is no longer stored; send it again.")
 
 Decode = Callable[[bytes], NormalPhoto]
 
@@ -61,6 +62,15 @@ class ClassCount:
     train: int
     validation: int
     test: int
+
+
+@dataclass(frozen=True)
+class ClassPage:
+    """Some photos of a class, the newest first, of the `total` that it holds."""
+
+    name: str
+    total: int
+    photos: list[str]
 
 
 class Photos:
@@ -151,7 +161,7 @@ class Photos:
         with self.act("label", by) as act:
             receipt = self._store(act, prepared, name, move=move)
             if receipt.outcome is Outcome.CONTESTED:
-                raise PhotoError(f"It is already stored under “{receipt.before}”.")
+                raise PhotoError("It is already stored under “{before}”.", before=receipt.before)
             if receipt.outcome is Outcome.GONE:
                 raise PhotoError(GONE)
             return receipts.labelled(act, catalogue.need_class(act.session, name), [receipt])
@@ -189,6 +199,20 @@ class Photos:
             ClassCount(name, sum(by.values()), *(by.get(split, 0) for split in Split))
             for name, by in sorted(counts.items(), key=lambda item: labels.key(item[0]))
         ]
+
+    def page(self, class_name: str, start: int, count: int) -> ClassPage:
+        """The photos of a class from the newest one's `start` on. Raises LabelError, and PhotoError without photos."""
+        with self.database.read() as session:
+            row = catalogue.known_class(session, class_name)
+            query = select(PhotoRow.sha256).where(PhotoRow.class_id == row.id)
+            newest = query.order_by(PhotoRow.added_at.desc(), PhotoRow.sha256).offset(start).limit(count)
+            return ClassPage(row.name, catalogue.count(session, row), list(session.scalars(newest)))
+
+    def since(self, at: datetime) -> dict[str, int]:
+        """How many photos each class has that came after that time."""
+        query = select(ClassRow.name, func.count()).join(PhotoRow, PhotoRow.class_id == ClassRow.id)
+        with self.database.read() as session:
+            return dict(session.execute(query.where(PhotoRow.added_at > at).group_by(ClassRow.name)).all())
 
     def class_names(self) -> list[str]:
         """Every class that holds photos, without counting them."""

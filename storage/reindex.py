@@ -82,8 +82,10 @@ class _Reindex:
         found = entries(self._photos.folder) if self._photos.folder.is_dir() else []
         if self._known and not found:
             raise PhotoError(
-                f"The folder {self._photos.folder} is missing or empty, but {len(self._known)} photos were there."
-                " Is its disk connected? If you want none of them, put an empty class folder there."
+                "The folder {folder} is missing or empty, but {known} photos were there. Is its disk connected?"
+                " If you want none of them, put an empty class folder there.",
+                folder=self._photos.folder,
+                known=len(self._known),
             )
         folders = []
         for entry in found:

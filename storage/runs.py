@@ -1,12 +1,13 @@
 """The queue of training runs: one at a time, claimed under a lease, told apart by a fencing token."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ from storage.database import Database, now
 from storage.errors import LeaseLostError, RunError
 from storage.settings import BackboneName, Mode, Training
 from storage.tables import RunRow
+from storage.texts import Text
 
 LONGEST_LEASE = timedelta(hours=1)  # The limit of training.lease_seconds.
 MAX_ATTEMPTS = 3  # A run whose trainer vanished is taken up again; one that always takes it down is not.
@@ -43,11 +45,11 @@ class RunOptions(BaseModel):
     init_version: int | None = None  # Mode full starts from this version instead of the backbone's own weights.
     train_dir: str | None = None  # Where checkpoints go instead of the run's own folder.
     # These replace what the settings say when the run starts.
-    batch_size: int | None = None
-    epochs: int | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    time_budget: float | None = None  # Minutes.
+    batch_size: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0, lt=math.inf)
+    time_budget: float | None = Field(None, gt=0, lt=math.inf)  # Minutes.
 
     @classmethod
     def from_settings(cls, training: Training, **changes: Any) -> "RunOptions":
@@ -95,7 +97,7 @@ class Runs:
         with self._database.read() as session:
             row = session.get(RunRow, run)
         if row is None:
-            raise RunError(f"There is no run {run}; `retrainbot runs` lists them.")
+            raise RunError("There is no run {run}; `retrainbot runs` lists them.", run=run)
         return _run(row)
 
     def active(self) -> Run | None:
@@ -159,12 +161,12 @@ class Runs:
         with self._database.write() as session:
             row = session.get(RunRow, run)
             if row is None:
-                raise RunError(f"There is no run {run}; `retrainbot runs` lists them.")
+                raise RunError("There is no run {run}; `retrainbot runs` lists them.", run=run)
             if row.state in FINAL:
-                raise RunError(f"Run {run} has ended already, so it cannot be cancelled.")
+                raise RunError("Run {run} has ended already, so it cannot be cancelled.", run=run)
             row.cancelled_by = by
             if row.state == RunState.QUEUED:
-                end(row, RunState.CANCELLED, f"Cancelled by {by}.", None, self._clock())
+                end(row, RunState.CANCELLED, Text("Cancelled by {by}.", by=by), None, self._clock())
             return _run(row)
 
     def _expire(self, session: Session) -> None:
@@ -176,12 +178,14 @@ class Runs:
             row.lease_until = None
             row.lost += 1
             if row.cancelled_by:
-                end(row, RunState.CANCELLED, f"Cancelled by {row.cancelled_by}.", None, self._clock())
+                end(row, RunState.CANCELLED, Text("Cancelled by {by}.", by=row.cancelled_by), None, self._clock())
             elif row.lost < MAX_ATTEMPTS:
                 row.state = RunState.QUEUED
             else:
                 row.state, row.finished_at = RunState.FAILED, self._clock()
-                row.message = f"The trainer stopped {row.lost} times during this run. See its log, then /train."
+                row.message = Text(
+                    "The trainer stopped {count} times during this run. See its log, then /train.", count=row.lost
+                )
 
 
 def put(
@@ -202,7 +206,9 @@ def held(session: Session, run: int, token: int) -> RunRow:
     """The row of a run that this token still holds. Raises LeaseLostError."""
     row = session.get(RunRow, run)
     if row is None or row.state != RunState.RUNNING or row.token != token:
-        raise LeaseLostError(f"Run {run} was given to another worker or ended; this attempt's results are dropped.")
+        raise LeaseLostError(
+            "Run {run} was given to another worker or ended; this attempt's results are dropped.", run=run
+        )
     return row
 
 

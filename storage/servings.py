@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from storage.database import Database
+from storage.documents import PackedText
 from storage.tables import ServingRow
 
 
@@ -27,7 +28,7 @@ class ServingReport(BaseModel):
 
     answering: int | None
     versions: tuple[VersionReport, ...]
-    problem: str | None
+    problem: PackedText | None
     waiting: int
     most_waiting: int
     standby_memory_bytes: int = 0
@@ -39,7 +40,7 @@ class Servings:
 
     def write(self, host: str, at: datetime, report: ServingReport) -> None:
         with self._database.write() as session:
-            session.merge(ServingRow(host=host, at=at, report=report.model_dump()))
+            session.merge(ServingRow(host=host, at=at, report=report.model_dump(mode="json")))
 
     def read(self) -> list[tuple[str, datetime, ServingReport]]:
         """Host, time and report of each bot, newest first."""

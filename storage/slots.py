@@ -11,6 +11,7 @@ from storage.database import Database, now
 from storage.runs import RunOptions, put
 from storage.settings import Schedule
 from storage.tables import SlotRow
+from storage.texts import Text
 from storage.timetable import latest_slot, next_slot, quiet_until
 
 
@@ -46,24 +47,31 @@ class Outlook:
             "last": self.last.document() if self.last else None,
         }
 
-    def lines(self) -> list[str]:
+    def lines(self) -> list[Text]:
         """The same for people, with the conditions under which it trains."""
         if self.start is None:
-            return ["There is no schedule: training starts when somebody asks for it.", *self._last()]
-        least, quiet = self.schedule.min_changes, self.schedule.quiet
-        photos = "1 photo is" if least == 1 else f"{least} photos are"
-        return [
-            f"Training is next due at {self._time(self.start)} ({self.schedule.time_zone}).",
-            *([f"It starts if at least {photos} new, changed or gone since the newest version."] if least else []),
-            *([f"It does not start in the quiet hours, {quiet}."] if quiet else []),
-            *self._last(),
-        ]
+            return [Text("There is no schedule: training starts when somebody asks for it."), *self._last()]
+        zone, least, quiet = self.schedule.time_zone, self.schedule.min_changes, self.schedule.quiet
+        lines = [Text("Training is next due at {time} ({zone}).", time=self._time(self.start), zone=zone)]
+        if least:
+            lines.append(
+                Text(
+                    "It starts only if photos are new, changed or gone since the newest version: at least {least}.",
+                    least=least,
+                )
+            )
+        if quiet:
+            lines.append(Text("It does not start in the quiet hours, {quiet}.", quiet=quiet))
+        return [*lines, *self._last()]
 
-    def _last(self) -> list[str]:
-        if self.last is None:
+    def _last(self) -> list[Text]:
+        last = self.last
+        if last is None:
             return []
-        became = "it did not train" if self.last.run is None else f"run {self.last.run}"
-        return [f"Last time, at {self._time(self.last.due)}: {became}: {self.last.reason.rstrip('.')}."]
+        time, reason = self._time(last.due), last.reason
+        if last.run is None:
+            return [Text("Last time, at {time}, it did not train: {reason}", time=time, reason=reason)]
+        return [Text("Last time, at {time}, it was run {run}: {reason}", time=time, run=last.run, reason=reason)]
 
     def _time(self, moment: datetime) -> str:
         return f"{moment.astimezone(self.schedule.zone):%Y-%m-%d %H:%M}"
@@ -90,7 +98,7 @@ class Slots:
             if options is not None:
                 row, _ = put(session, options, "schedule", self._clock(), key=_key(due), join=True)
                 run = row.id if row.key == _key(due) else None
-                reason = reason if run else f"a run was under way already (run {row.id})"
+                reason = reason if run else Text("a run was under way already (run {run})", run=row.id)
             slot = SlotRow(key=_key(due), due_at=due, decided_at=self._clock(), run=run, reason=reason)
             session.add(slot)
         return _slot(slot)

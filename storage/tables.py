@@ -18,6 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from storage.texts import Text, read_text, write_text
+
 Sha256 = String(64)
 
 
@@ -36,6 +38,21 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
         return value and value.replace(tzinfo=UTC)
+
+
+class PackedText(TypeDecorator[str]):
+    """A sentence that can be said in another language when it is read again."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else write_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Text | None:
+        del dialect
+        return None if value is None else read_text(value)
 
 
 class Table(DeclarativeBase):
@@ -175,7 +192,7 @@ class ReceivedRow(Table):
     album: Mapped[str | None] = mapped_column(String(64))
     file_unique_id: Mapped[str] = mapped_column(String(100), index=True)
     photo: Mapped[str | None] = mapped_column(ForeignKey("photos.sha256"))
-    refused: Mapped[str | None]
+    refused: Mapped[str | None] = mapped_column(PackedText)
 
 
 class AlbumRow(Table):
@@ -265,7 +282,7 @@ class RunRow(Table):
     step: Mapped[str | None] = mapped_column(String(40))
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
-    message: Mapped[str | None]
+    message: Mapped[str | None] = mapped_column(PackedText)
     result: Mapped[dict[str, Any] | None]
 
 
@@ -278,7 +295,7 @@ class SlotRow(Table):
     due_at: Mapped[datetime] = mapped_column(index=True)
     decided_at: Mapped[datetime]
     run: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))  # None where it did not train.
-    reason: Mapped[str]
+    reason: Mapped[str] = mapped_column(PackedText)
 
 
 class VersionRow(Table):
@@ -301,8 +318,21 @@ class ServedRow(Table):
     version: Mapped[int] = mapped_column(ForeignKey("versions.number"))
     at: Mapped[datetime]
     by: Mapped[str] = mapped_column(String(100))
-    reason: Mapped[str]
+    reason: Mapped[str] = mapped_column(PackedText)
     told: Mapped[bool] = mapped_column(server_default=true())  # False: the chats are still to hear of it.
+
+
+class ChatRow(Table):
+    """A private chat or a group that the bot has talked in."""
+
+    __tablename__ = "chats"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    language: Mapped[str] = mapped_column(String(10))
+    blocked: Mapped[bool] = mapped_column(server_default=false())  # Nothing that is sent there arrives.
+    all_photos: Mapped[bool] = mapped_column(server_default=false())  # A group whose photos are all meant for the bot.
+    told_until: Mapped[int | None]  # It wants to hear of scheduled runs, and did up to this one.
+    thread: Mapped[int | None] = mapped_column(BigInteger)  # The topic in which it wants to hear of them.
 
 
 class FollowedRunRow(Table):
@@ -314,7 +344,11 @@ class FollowedRunRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     run: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     chat: Mapped[int] = mapped_column(BigInteger)
-    message: Mapped[int] = mapped_column(BigInteger)
+    thread: Mapped[int | None] = mapped_column(BigInteger)
+    language: Mapped[str] = mapped_column(String(10), server_default="en")
+    message: Mapped[int | None] = mapped_column(BigInteger)  # None: it is still to be sent.
+    offer: Mapped[int | None]  # The button that ends the run.
+    edited: Mapped[bool] = mapped_column(server_default=false())  # It shows the end; the pictures may be missing yet.
     told: Mapped[bool] = mapped_column(default=False)
 
 
@@ -326,6 +360,18 @@ class GpuReportRow(Table):
     host: Mapped[str] = mapped_column(String(100), primary_key=True)
     at: Mapped[datetime]
     report: Mapped[dict[str, Any]]
+
+
+class GpuSampleRow(Table):
+    """What a GPU did at a moment: utilisation in percent, memory in MiB; None where it does not tell."""
+
+    __tablename__ = "gpu_samples"
+
+    host: Mapped[str] = mapped_column(String(100), primary_key=True)
+    gpu: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    utilisation: Mapped[int | None]
+    memory_used: Mapped[int | None]
 
 
 class ServingRow(Table):

@@ -11,6 +11,7 @@ from pictures import photo, write
 from storage.photos import Photo
 from storage.runs import Run, RunOptions, RunState
 from storage.splits import Split
+from storage.texts import Text
 from trainer.calibration import Calibration
 from trainer.curve import Curve, Point
 from trainer.evaluate import Evaluation
@@ -38,7 +39,11 @@ def facts(
         data=snapshot(folder, classes, answers, learnt),
         candidate=candidate,
         seconds={"features": 12.5, "head": 0.5},
-        **{"served": "it is the first version", "verdict": Verdict(True, "it is the first version"), **other},
+        **{
+            "served": Text("it is the first version"),
+            "verdict": Verdict(True, Text("it is the first version")),
+            **other,
+        },
     )
 
 

@@ -30,7 +30,8 @@ async def test_help_lists_every_command(chat: Chat) -> None:
     """/help, the list that Telegram shows, and the commands that are answered agree."""
     text = await answer(chat, "/help")
     async with httpx.AsyncClient(trust_env=False) as client:
-        published = (await client.post(f"{chat.url}/bot{TOKEN}/getMyCommands")).json()["result"]
+        mine = {"scope": {"type": "chat", "chat_id": ADA}}
+        published = (await client.post(f"{chat.url}/bot{TOKEN}/getMyCommands", json=mine)).json()["result"]
     assert {item["command"]: item["description"] for item in published} == replies.COMMANDS
     assert all(f"/{name}: {meaning}" in text for name, meaning in replies.COMMANDS.items())
     for name in replies.COMMANDS:
@@ -56,7 +57,7 @@ async def test_refuses_the_taps_of_strangers(chat: Chat, paint: Painter) -> None
     group = -77
     chat.service.stores.people.allow_group(group, "Garden", "test")
     async with Person(chat.url, group, person_id=ADA) as ada, Person(chat.url, group, person_id=STRANGER) as eve:
-        sent = await ada.photo(paint("red"), "rose")
+        sent = await ada.photo(paint("red"), "#rose")
         receipt = await ada.reply_to(sent["message_id"])
         await eve.tap(receipt["message_id"], buttons(receipt)["↩ Undo"])
         answered: list[dict[str, Any]] = []
@@ -127,13 +128,18 @@ async def test_status_tells_the_state(chat: Chat, publish_tiny: PublishTiny, pai
     lines = (await answer(chat, "/status")).splitlines()
     assert lines[0].startswith("Version 1 since ")
     assert lines[0].endswith("right on 90% of its test photos")
-    assert lines[1:5] == [
+    assert lines[1:7] == [
         "2 photos in 2 classes",
+        "New since then: rose 1, tulip 1",
         "Run 2: looking at the photos",
         "█████░░░░░ 1 of 2",
+        lines[5],
         "Trainer seen 5 min ago",
     ]
+    assert lines[5].startswith("Training is next due at")
     assert lines[-1].endswith("GB of disk left")
+    stores.runs.finish(run.id, run.token, RunState.FAILED, "The disk was full.")
+    assert f"Run {run.id} failed. The disk was full." in (await answer(chat, "/status")).splitlines()
 
 
 async def test_schedule_is_told(chat: Chat) -> None:
@@ -141,10 +147,10 @@ async def test_schedule_is_told(chat: Chat) -> None:
     first = (await answer(chat, "/schedule")).splitlines()
     assert first[0].startswith("Training is next due at ")
     assert first[0].endswith(" 02:30 (UTC).")
-    assert first[1:] == ["It starts if at least 1 photo is new, changed or gone since the newest version."]
+    assert first[1:] == ["It starts only if photos are new, changed or gone since the newest version: at least 1."]
     due = datetime(2026, 1, 5, 2, 30, tzinfo=UTC)
     chat.service.stores.slots.decide(due, "nothing changed since version 2 <b>")
-    told = "Last time, at 2026-01-05 02:30: it did not train: nothing changed since version 2 <b>."
+    told = "Last time, at 2026-01-05 02:30, it did not train: nothing changed since version 2 <b>"
     assert (await answer(chat, "/schedule")).splitlines()[2:] == [told]
 
 

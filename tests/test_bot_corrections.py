@@ -50,7 +50,7 @@ async def test_renames_and_merges(chat: Chat, paint: Painter) -> None:
 async def test_deletes(chat: Chat, paint: Painter) -> None:
     """A photo is taken out by reply; a class only after it was asked back; undo brings them back."""
     first, *_ = await teach(chat, paint, "rose", "rose", "tulip")
-    assert (await say(chat, "/delete", reply_to=first)).startswith("1 photo taken out.")
+    assert (await say(chat, "/delete", reply_to=first)).startswith("1 photo taken out,")
     assert counts(chat) == {"rose": 1, "tulip": 1}
     for choice, left in (("No", {"rose": 1, "tulip": 1}), ("Yes", {"tulip": 1})):
         said = await chat.person.say("/delete rose")

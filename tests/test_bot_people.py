@@ -27,6 +27,7 @@ ROLES = MappingProxyType({"stranger": STRANGER, "viewer": 3001, "labeller": 3002
 NO = re.compile(
     "|".join(re.escape(refused(7, role, act)).replace("7", r"\d+") for role in (None, *Role) for act in NEEDED)
 )
+MOST_ROWS = 12  # And each has a few messages to begin with.
 LABEL = {"photos": [], "names": ["rose"], "ids": [None], "album": None, "settle": False, "sure": True}
 
 
@@ -67,6 +68,10 @@ class Room:
         return data(number, choice, self.person.chat_id, offers.secret())
 
     @property
+    def name(self) -> str:
+        return f"@{self.bot.service.application.bot.username}"
+
+    @property
     def updates(self) -> int:
         return sum(len(item) if isinstance(item, list) else 1 for row in self.sent.values() for item in row)
 
@@ -100,6 +105,10 @@ def tapping(
     return lambda room, row: room.tap(row, room.offer(what, content, choice, key))
 
 
+def mentioning(words: str = "", count: int = 1) -> Callable[[Room, str], Awaitable[None]]:
+    return lambda room, row: room.show(row, f"{room.name} {words}".strip(), count)
+
+
 async def tap_own(room: Room, row: str) -> None:
     await room.tap(row, room.offer("withdraw", {"withdraw": f"telegram:{room.user}"}, choice=1))
 
@@ -127,6 +136,15 @@ SENDING: dict[str, Callable[[Room, str], Awaitable[None]]] = {
     "an album": lambda room, row: room.show(row, count=2),
     "a photo with a class": lambda room, row: room.show(row, "rose"),
     "an album with a class": lambda room, row: room.show(row, "rose", count=2),
+    "a photo with a #class": lambda room, row: room.show(row, "#rose"),
+    "an album with a #class": lambda room, row: room.show(row, "#rose", count=2),
+    "a photo with a mention of the bot": mentioning(),
+    "an album with a mention of the bot": mentioning(count=2),
+    "a photo with a mention and a question": mentioning("what is this?"),
+    "a photo with a mention and a class": mentioning("rose"),
+    "a question with a mention, in reply to a photo": lambda room, row: room.say(
+        row, f"{room.name} what is this?", reply_to=room.photo
+    ),
     "a class, in reply to a photo": lambda room, row: room.say(row, "rose", reply_to=room.photo),
     "a class, in reply to a message of the bot": lambda room, row: room.say(row, "rose", reply_to=room.ours),
     "a class, in reply to a message of somebody else": lambda room, row: room.say(row, "rose", reply_to=room.photo),
@@ -152,7 +170,7 @@ async def open_room(stack: AsyncExitStack, bot: Chat, place: str, role: str, num
     host = person if place == PRIVATE else await stack.enter_async_context(Person(bot.url, chat, person_id=ADA))
     if place != PRIVATE:
         await host.reply_to((await host.say("/people here"))["message_id"])
-    photo = await host.photo(paint("blue"))
+    photo = await host.photo(paint("blue"), None if place == PRIVATE else f"@{bot.service.application.bot.username}")
     ours = await host.reply_to(photo["message_id"])
     if place == OTHER:
         await host.reply_to((await host.say("/people not here"))["message_id"])
@@ -175,7 +193,7 @@ def _outcome(item: list[int] | str, replies: dict[Any, str]) -> str:
     said = [replies[one] for one in ([item] if isinstance(item, str) else item) if one in replies]
     if not said:
         return "–"
-    words = {STALE: "old", USED: "used", CLOSED: "no"}
+    words: dict[str, str] = {STALE: "old", USED: "used", CLOSED: "no"}
     return words.get(said[0], "no" if NO.fullmatch(said[0]) else "yes")
 
 
@@ -229,8 +247,12 @@ def split(place: str, rows: Iterable[str]) -> list[list[str]]:
     """Rows for one room each: Telegram takes only so many messages a minute in one group."""
     if place != AT_WORK:
         return [list(rows)]
-    taps = [row for row in rows if "tap" in row or "button" in row]
-    return [taps, [row for row in rows if row not in taps]]
+    rooms: list[list[str]] = [[]]
+    for row in rows:
+        if sum(max(1, len(commands(other))) for other in [*rooms[-1], row]) > MOST_ROWS:
+            rooms.append([])
+        rooms[-1].append(row)
+    return rooms
 
 
 async def send_all(room: Room, rows: Iterable[str]) -> None:
@@ -369,5 +391,5 @@ async def test_a_film_opens_no_door(chat: Chat, paint: Painter) -> None:
             {"update_id": 2, "message": {**film, "media_group_id": "5", "photo": [size], "caption": "rose"}}, None
         ),
     ]
-    access = Access(chat.service.stores.people, Buttons(chat.service.stores.offers))
+    access = Access(chat.service.stores.people, chat.service.stores.chats, Buttons(chat.service.stores.offers))
     assert await access.refusal(updates)

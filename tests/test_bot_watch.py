@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bot.markup import MESSAGE, fit
 from sandbox.client import Person
 from sandbox.server import running
+from storage.database import now
 from storage.runs import Run, RunOptions, Runs, RunState
 from storage.settings import Settings, Training
 
@@ -80,10 +81,10 @@ async def test_edits_at_a_humane_pace(chat: Chat, paint: Painter) -> None:
 
 @pytest.mark.parametrize(
     ("code", "description"),
-    [(400, "Bad Request: message to edit not found"), (403, "Forbidden: bot was blocked by the user")],
+    [(400, "Bad Request: chat not found"), (403, "Forbidden: bot was blocked by the user")],
 )
 async def test_gives_up_what_is_gone(chat: Chat, paint: Painter, code: int, description: str) -> None:
-    """A message that was deleted, or a person who blocked the bot, is followed no more."""
+    """A chat that is gone, or a person who blocked the bot, is told no more."""
     _, run = await follow(chat, paint)
     await chat.fault(method="editMessageText", times=1, error_code=code, description=description)
     chat.service.stores.runs.progress(run.id, run.token, "head", 1, 2)
@@ -148,3 +149,15 @@ async def test_follows_a_run_of_the_schedule(chat: Chat, paint: Painter) -> None
     runs.finish(run.id, run.token, RunState.SUCCEEDED, "", RESULT)
     await shown(chat.person, message["message_id"], "Run 1 made version 3")
     assert chat.person.chat_id == ADA
+
+
+async def test_a_trainer_that_dies_again_and_again_is_told(chat: Chat, paint: Painter) -> None:
+    """A run whose trainer is killed is taken up again, and where it takes every trainer down, that is the end."""
+    message, run = await follow(chat, paint)
+    later = Runs(chat.service.stores.database, lambda: now() + 2 * LEASE)
+    assert later.claim("second trainer", timedelta(0))
+    assert later.claim("third trainer", timedelta(0))
+    assert later.claim("fourth trainer", timedelta(0)) is None
+    assert later.get(run.id).state is RunState.FAILED
+    await shown(chat.person, message, "The trainer stopped 3 times during this run.")
+    await until(lambda: chat.service.stores.follows.open() == [])

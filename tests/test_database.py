@@ -191,7 +191,7 @@ def test_kill_amid_a_migration_leaves_the_old_schema(tmp_path: Path) -> None:
         assert killed.returncode == -signal.SIGKILL
         assert rows(file, *queries, "SELECT * FROM alembic_version") == [*before, [("0001",)]]
     Database(file).close()
-    assert rows(file, "SELECT count(*) FROM photos", "SELECT * FROM alembic_version") == [[(2,)], [("0004",)]]
+    assert rows(file, "SELECT count(*) FROM photos", "SELECT * FROM alembic_version") == [[(2,)], [("0005",)]]
 
 
 def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Whatever happens during a run: it ends in words, nothing is lost, and the next run works; see docs/training.md."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from storage import lifeline
 from storage.database import Database
 from storage.models import Models
 from storage.photos import Photos
-from storage.runs import Run, RunOptions, Runs, RunState
+from storage.runs import FINAL, Run, RunOptions, Runs, RunState
 from storage.settings import Settings, Training
 from trainer.worker import Worker
 
@@ -101,10 +102,16 @@ def a_trainer(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
 
 async def at(shop: Shop, run: int, step: str) -> sqlite3.Connection:
     """Wait until a run is at a step, and keep it there: it cannot go on until the connection is closed."""
-    holder = sqlite3.connect(shop.settings.database_file, isolation_level=None, check_same_thread=False)
-    await until(lambda: shop.runs.get(run).step == step or shop.runs.get(run).final)
-    holder.execute("BEGIN IMMEDIATE")
-    return holder
+    holder = sqlite3.connect(shop.settings.database_file, 60, isolation_level=None, check_same_thread=False)
+    query = "SELECT step, state FROM runs WHERE id = ?"
+    async with asyncio.timeout(60):
+        while True:  # Looked at while nobody can write: the step cannot be over when it has been seen.
+            holder.execute("BEGIN IMMEDIATE")
+            present, state = holder.execute(query, (run,)).fetchone()
+            if present == step or state in FINAL:
+                return holder
+            holder.execute("ROLLBACK")
+            await asyncio.sleep(0.002)
 
 
 async def test_kill_at_every_step_loses_nothing(shop: Shop) -> None:

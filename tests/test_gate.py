@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from storage.photos import Photo
 from storage.settings import Gate
 from storage.splits import Split
+from storage.texts import Text
 from trainer.evaluate import Evaluation
 from trainer.gate import judge
 
@@ -36,7 +37,7 @@ def right(*counts: tuple[int, int], classes: tuple[str, ...] = CLASSES) -> Evalu
 
 def test_the_first_version_is_served() -> None:
     """Where there is nothing to compare with, anything that can answer is better, for the reason given."""
-    verdict = judge(evaluation([0, 1], [1, 0]), "the served version 3 is damaged", RULES)
+    verdict = judge(evaluation([0, 1], [1, 0]), Text("the served version 3 is damaged"), RULES)
     assert (verdict.promoted, verdict.reason) == (True, "the served version 3 is damaged")
     assert (verdict.difference, verdict.interval) == (None, None)
 
@@ -142,7 +143,7 @@ def test_the_reason_names_a_few_of_many_new_classes() -> None:
     many = tuple(f"class_{number}" for number in range(200))
     reason = judge(evaluation([0], [0], many), evaluation([0], [0], ("cat",)), RULES).reason
     assert reason.startswith("there are no test photos that both")
-    assert reason.endswith("class 9, and 190 more; gone: cat")
+    assert reason.endswith("class 9 and 190 more; gone: cat")
 
 
 def test_without_test_photos_there_is_nothing_to_hold_against_a_candidate() -> None:

@@ -29,7 +29,7 @@ async def test_a_damaged_version_is_told_in_chat_and_status(
         session.add(ServedRow(version=bad, at=now(), by="ann", reason="promoted by hand"))
     message = await chat.person.wait_for(lambda message: "I went back" in message.get("text", ""))
     assert "I went back to version 1: version 2 was given up: Version 2 is damaged: saved_model.pb" in message["text"]
-    assert "retrainbot promote 2" in message["text"]
+    assert "/promote 2" in message["text"]
     answer = await chat.person.reply_to((await chat.person.photo(paint("red")))["message_id"])
     assert answer["text"].endswith("Version 1")
     status = await chat.person.reply_to((await chat.person.say("/status"))["message_id"])

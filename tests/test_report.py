@@ -10,6 +10,7 @@ from finished import CURVE, calibration, evaluation, facts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.texts import Text
 from trainer.gate import Verdict
 from trainer.report import report
 from trainer.report.facts import Facts, wilson
@@ -122,7 +123,7 @@ def test_what_changed_is_told(run: Facts) -> None:
 
 def test_refused_version_says_so_at_the_top(run: Facts) -> None:
     """A candidate that is kept back is the first thing to know."""
-    page = markdown(replace(run, verdict=Verdict(False, "it is worse")), ())
+    page = markdown(replace(run, verdict=Verdict(False, Text("it is worse"))), ())
     assert "Version 7 is kept, but not served, because it is worse." in page
 
 

@@ -198,13 +198,16 @@ def test_so_many_photos_must_have_changed(
     photos.add(photo(0), "b", "ann")
     made = planner(min_changes=3).look()
     assert made
-    assert (made.run, made.reason) == (None, "not enough: 2 photos new, changed or gone since version 1, of at least 3")
+    assert (made.run, made.reason) == (
+        None,
+        "not enough: photos new, changed or gone since version 1: 2, of at least 3",
+    )
     History(photos).remove([next(found.sha256 for found in photos.all() if found.class_name == "b")], "ann")
     clock.time += DAY
     made = planner(min_changes=3).look()
     assert made
     assert made.run
-    assert made.reason == "3 photos new, changed or gone since version 1"
+    assert made.reason == "photos new, changed or gone since version 1: 3"
 
 
 def test_without_a_condition_every_slot_trains(

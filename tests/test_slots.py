@@ -164,11 +164,11 @@ def test_outlook_in_words(database: Database) -> None:
     lines = slots(database).outlook(schedule).lines()
     assert lines == [
         "Training is next due at 2030-01-02 02:30 (Europe/Berlin).",
-        "It starts if at least 10 photos are new, changed or gone since the newest version.",
+        "It starts only if photos are new, changed or gone since the newest version: at least 10.",
         "It does not start in the quiet hours, 08:00-18:00.",
     ]
     slots(database).decide(DUE, "nothing changed since version 2")
-    told = "Last time, at 2030-01-01 03:30: it did not train: nothing changed since version 2."
+    told = "Last time, at 2030-01-01 03:30, it did not train: nothing changed since version 2"
     assert slots(database).outlook(schedule).lines() == [*lines, told]
     always = Schedule(min_changes=0)
     assert slots(database).outlook(always).lines()[1] == told.replace("03:30", "02:30")
@@ -181,5 +181,5 @@ def test_outlook_without_a_schedule(database: Database) -> None:
     assert outlook.document()["next"] is None
     assert outlook.lines() == [
         "There is no schedule: training starts when somebody asks for it.",
-        "Last time, at 2030-01-01 02:30: run 1: there is no version yet.",
+        "Last time, at 2030-01-01 02:30, it was run 1: there is no version yet",
     ]

@@ -168,8 +168,9 @@ class Fitting:
             else:
                 return data
         raise RunError(
-            f"More than {LEFT_OUT} photos cannot be read; the trainer's log names them. Check that the disk with the"
-            " photos is connected, run `retrainbot reindex`, and train again."
+            "More than {most} photos cannot be read; the trainer's log names them. Check that the disk"
+            " with the photos is connected, run `retrainbot reindex`, and train again.",
+            most=LEFT_OUT,
         )
 
     def _write_records(self, data: Snapshot, report: Callable[[int, int], None]) -> None:

@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 
 from storage.labels import shown
 from storage.settings import Gate
+from storage.texts import Text
 from trainer.evaluate import Evaluation
 
 NAMED = 10  # Classes named in a reason; there may be hundreds.
+TOLD = 5  # Classes told to be better, and to be worse.
 RESAMPLES = 2000
 CONFIDENCE = 95  # Per cent.
 ROUNDING = 1e-9  # Points; a fall of exactly as much as is allowed is allowed.
 
 
 @dataclass(frozen=True)
-class Fall:
-    """A class that is recognised too much worse: of its test photos, so many were right `before`, and are `after`."""
+class Change:
+    """How a class fares: of its test photos, so many were right `before`, and are `after`."""
 
     name: str
     photos: int
@@ -37,11 +39,13 @@ class Verdict:
     """
 
     promoted: bool
-    reason: str
+    reason: Text
     photos: int = 0
     difference: float | None = None
     interval: tuple[float, float] | None = None
-    fallen: tuple[Fall, ...] = ()
+    fallen: tuple[Change, ...] = ()  # The classes that fell by more than is allowed.
+    better: tuple[Change, ...] = ()  # Those that changed most, at most 5 each way.
+    worse: tuple[Change, ...] = ()
     classes_added: tuple[str, ...] = ()
     classes_removed: tuple[str, ...] = ()
 
@@ -77,39 +81,51 @@ class Comparison:
         low, high = np.percentile(100 * (drawn[:, 2] - drawn[:, 0]) / len(change), [tail, 100 - tail])
         return float(low), float(high)
 
-    def fallen(self, rules: Gate) -> tuple[Fall, ...]:
-        """The classes with enough test photos that fell by more than is allowed, the deepest fall first."""
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """Of all classes, the deepest fall first."""
         counts = [
             np.bincount(self.truth[chosen], minlength=len(self.classes))
             for chosen in (slice(None), self.before, self.after)
         ]
-        falls = [Fall(name, *map(int, row)) for name, *row in zip(self.classes, *counts, strict=True)]
-        deep = [
-            fall for fall in falls if fall.photos >= rules.class_photos and _points(fall) > rules.class_drop + ROUNDING
-        ]
-        return tuple(sorted(deep, key=_points, reverse=True))
+        changes = [Change(name, *map(int, row)) for name, *row in zip(self.classes, *counts, strict=True) if row[0]]
+        return tuple(sorted(changes, key=_points, reverse=True))
+
+    def fallen(self, rules: Gate) -> tuple[Change, ...]:
+        """The classes with enough test photos that fell by more than is allowed, the deepest fall first."""
+        return tuple(
+            change
+            for change in self.changes
+            if change.photos >= rules.class_photos and _points(change) > rules.class_drop + ROUNDING
+        )
 
 
-def judge(candidate: Evaluation, served: Evaluation | str, rules: Gate, *, force: bool = False) -> Verdict:
+def judge(candidate: Evaluation, served: Evaluation | Text, rules: Gate, *, force: bool = False) -> Verdict:
     """Compare on the test photos that both were asked about, of classes that both know.
 
     `served` may be the reason why there is nothing to compare with.
     """
-    if isinstance(served, str):
+    if isinstance(served, Text):
         return Verdict(True, served)
     added = tuple(name for name in candidate.classes if name not in set(served.classes))
     removed = tuple(name for name in served.classes if name not in set(candidate.classes))
     changed = _changed(added, removed)
     compared = _compare(candidate, served)
     if not len(compared.truth):
-        reason = "there are no test photos that both it and the served version can be compared on"
-        return Verdict(True, reason + changed, classes_added=added, classes_removed=removed)
+        nothing = Text("there are no test photos that both it and the served version can be compared on")
+        return Verdict(True, _joined(nothing, changed), classes_added=added, classes_removed=removed)
     difference, fallen = compared.difference, compared.fallen(rules)
     passed = difference >= -rules.tolerance - ROUNDING and not fallen
-    forced = "promotion was forced, though " if force and not passed else ""
-    reason = f"{forced}{_outcome(difference, fallen, passed=passed)}: {_scores(compared)}{changed}"
+    outcome = _outcome(difference, fallen, passed=passed)
+    if force and not passed:
+        outcome = Text("promotion was forced, though {outcome}", outcome=outcome)
+    reason = _joined(Text("{outcome}: {scores}", outcome=outcome, scores=_scores(compared)), changed)
     photos = len(compared.truth)
-    return Verdict(passed or force, reason, photos, difference, compared.interval, fallen, added, removed)
+    better = tuple(change for change in reversed(compared.changes) if change.after > change.before)[:TOLD]
+    worse = tuple(change for change in compared.changes if change.after < change.before)[:TOLD]
+    return Verdict(
+        passed or force, reason, photos, difference, compared.interval, fallen, better, worse, added, removed
+    )
 
 
 def _compare(candidate: Evaluation, served: Evaluation) -> Comparison:
@@ -136,35 +152,67 @@ def _answers(evaluation: Evaluation, place: dict[str, int]) -> dict[str, int]:
     return {photo.sha256: answer for photo, answer in answers if photo.class_name in place}
 
 
-def _points(fall: Fall) -> float:
+def _points(fall: Change) -> float:
     return 100 * (fall.before - fall.after) / fall.photos
 
 
-def _outcome(difference: float, fallen: Sequence[Fall], *, passed: bool) -> str:
+def _outcome(difference: float, fallen: Sequence[Change], *, passed: bool) -> Text:
     if fallen:
-        falls = (f"{shown(fall.name)} ({fall.after} of {fall.photos} right, was {fall.before})" for fall in fallen)
-        return f"it recognises {_some(falls)} much worse than the served version"
+        return Text("it recognises {falls} much worse than the served version", falls=_some(list(map(_deep, fallen))))
     if difference > ROUNDING:
-        return "it is better than the served version"
-    if difference < -ROUNDING:
-        return f"it is {'only a little ' if passed else ''}worse than the served version"
-    return "it is as good as the served version"
+        return Text("it is better than the served version")
+    if difference >= -ROUNDING:
+        return Text("it is as good as the served version")
+    if passed:
+        return Text("it is only a little worse than the served version")
+    return Text("it is worse than the served version")
 
 
-def _scores(compared: Comparison) -> str:
+def _deep(fall: Change) -> Text:
+    return Text(
+        "{name} ({after} of {photos} right, was {before})",
+        name=shown(fall.name),
+        after=fall.after,
+        photos=fall.photos,
+        before=fall.before,
+    )
+
+
+def _scores(compared: Comparison) -> Text:
     low, high = compared.interval
     before, after = (100 * float(right.mean()) for right in (compared.before, compared.after))
-    photos = f"{len(compared.truth)} test photo{'s' if len(compared.truth) != 1 else ''}"
-    doubt = f"{compared.difference:+.1f} points, {CONFIDENCE}% sure between {low:+.1f} and {high:+.1f}"
-    return f"{after:.1f}% of {photos} right against {before:.1f}% ({doubt})"
+    return Text(
+        "{after:.1f}% of {photos} test photos right against {before:.1f}% ({difference:+.1f} points, {sure}% sure"
+        " between {low:+.1f} and {high:+.1f})",
+        photos=len(compared.truth),
+        after=after,
+        before=before,
+        difference=compared.difference,
+        sure=CONFIDENCE,
+        low=low,
+        high=high,
+    )
 
 
-def _changed(added: Sequence[str], removed: Sequence[str]) -> str:
-    words = [("new", added), ("gone", removed)]
-    return "".join(f"; {word}: {_some(map(shown, names))}" for word, names in words if names)
+def _changed(added: Sequence[str], removed: Sequence[str]) -> list[Text]:
+    lines = [Text("new: {names}", names=_some(list(map(shown, added))))] if added else []
+    return [*lines, Text("gone: {names}", names=_some(list(map(shown, removed))))] if removed else lines
 
 
-def _some(names: Iterable[str]) -> str:
-    every = list(names)
-    more = [f"and {len(every) - NAMED} more"] if len(every) > NAMED else []
-    return ", ".join(every[:NAMED] + more)
+def _joined(first: Text, others: Iterable[Text]) -> Text:
+    for other in others:
+        first = Text("{first}; {second}", first=first, second=other)
+    return first
+
+
+def _some(names: Sequence[str]) -> Text:
+    some = _listed(names[:NAMED])
+    return Text("{names} and {count} more", names=some, count=len(names) - NAMED) if len(names) > NAMED else some
+
+
+def _listed(names: Sequence[str]) -> Text:
+    first, *others = names
+    listed = first if isinstance(first, Text) else Text("{name}", name=first)
+    for other in others:
+        listed = Text("{names}, {name}", names=listed, name=other)
+    return listed

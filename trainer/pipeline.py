@@ -5,7 +5,7 @@ import platform
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 
 import keras
@@ -25,6 +25,7 @@ from storage.photos import Photo
 from storage.runs import Run, Runs, RunState
 from storage.settings import Settings
 from storage.splits import Split
+from storage.texts import Text, write_text
 from trainer import snapshot
 from trainer.evaluate import Evaluation, evaluate, keep, kept, merged
 from trainer.export import export
@@ -64,7 +65,7 @@ class Judged:
     """
 
     candidate: Evaluation
-    served: Evaluation | str
+    served: Evaluation | Text
     against: int | None
     verdict: Verdict
 
@@ -74,6 +75,7 @@ class Pipeline:
         self.box = box
         self.run = run
         self.progress = progress
+        self.numbered: dict[int, str] = {}  # Classes that the report's pictures name by their number.
         self.folder = box.models.folder / f"{TEMPORARY}run-{run.id}-{run.token}"
 
     def work(self) -> None:
@@ -109,7 +111,7 @@ class Pipeline:
         against = self._served()
         return self._judged(judged.candidate, await self.evaluate_served(judged.candidate.photos), against)
 
-    def _judged(self, candidate: Evaluation, served: Evaluation | str, against: int | None) -> Judged:
+    def _judged(self, candidate: Evaluation, served: Evaluation | Text, against: int | None) -> Judged:
         verdict = judge(candidate, served, self.box.settings.gate, force=self.run.options.force)
         return Judged(candidate, served, against, verdict)
 
@@ -125,7 +127,7 @@ class Pipeline:
             if fitted.trained:
                 write_weights(self.folder / FILE, fitted.backbone, fitted.weights, fitted.bias)
 
-    async def evaluate(self, data: Snapshot) -> tuple[Evaluation, Evaluation | str]:
+    async def evaluate(self, data: Snapshot) -> tuple[Evaluation, Evaluation | Text]:
         """The candidate as it will be served, and what is served, on the test photos."""
         test = tuple(data.of(Split.TEST).photos())
         with self.progress.step("evaluate") as report:
@@ -137,16 +139,16 @@ class Pipeline:
             await self._write_golden(server, candidate, data)
             return candidate, await self.evaluate_served(candidate.photos)
 
-    async def evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | str:
+    async def evaluate_served(self, test: tuple[Photo, ...]) -> Evaluation | Text:
         """What is served, on the test photos, or why there is nothing. Raises ModelError where it cannot answer now."""
         served = self.box.models.served()
         if served is None:
-            return "it is the first version"
+            return Text("it is the first version")
         try:
             version = await asyncio.to_thread(self.box.models.verified, served.version)
         except ModelError as error:
             log.warning("the served version is damaged", version=served.version, reason=str(error))
-            return f"the served version {served.version} is damaged"
+            return Text("the served version {number} is damaged", number=served.version)
         known, others = kept(version.folder, version.classes, test)
         if len(others) <= UNASKED * len(known.photos):
             return known
@@ -157,10 +159,15 @@ class Pipeline:
             return merged([known, await evaluate(server, version.classes, others, read=self.box.photos.read)])
         except ModelError as error:
             if self.run.options.force:
-                return f"promotion was forced, though the served version {version.number} cannot be compared with"
+                return Text(
+                    "promotion was forced, though the served version {number} cannot be compared with",
+                    number=version.number,
+                )
             raise ModelError(
-                f"The new version cannot be compared with the served version {version.number}. {error}"
-                " `retrainbot train --force` serves a new version uncompared."
+                "The new version cannot be compared with the served version {number}. {error} `retrainbot train"
+                " --force` serves a new version uncompared.",
+                number=version.number,
+                error=error.text,
             ) from error
 
     async def _write_golden(self, server: InProcess, candidate: Evaluation, data: Snapshot) -> None:
@@ -180,7 +187,7 @@ class Pipeline:
 
     def report(self, data: Snapshot, fitted: Fitted, judged: Judged) -> None:
         """What people look at; see docs/reports.md."""
-        from trainer.report import report  # noqa: PLC0415  It draws, which takes a second to import.
+        from trainer.report import lettering, report  # noqa: PLC0415  They draw, which takes a second to import.
 
         with self.progress.step("report"):
             facts = Facts(
@@ -199,6 +206,7 @@ class Pipeline:
                 details=fitted.facts,
                 network=fitted.backbone.name,
             )
+            self.numbered = lettering.numbered(data.classes)
             report.write(facts, self.box.settings.runs_dir / str(self.run.id), self.box.photos.read)
 
     def _changes(self, data: Snapshot, served: int | None) -> Changes | None:
@@ -250,18 +258,27 @@ class Pipeline:
     def ending(self, version: int, manifest: Manifest, data: Snapshot, judged: Judged) -> Ending:
         served, verdict = judged.served, judged.verdict
         compared = {"served_accuracy": served.accuracy} if isinstance(served, Evaluation) and served.photos else {}
-        outcome = "is served now" if verdict.promoted else "is kept, but not served"
+        if verdict.promoted:
+            message = Text("Version {number} is served now, because {reason}.", number=version, reason=verdict.reason)
+        else:
+            message = Text(
+                "Version {number} is kept, but not served, because {reason}.", number=version, reason=verdict.reason
+            )
         result = {
             "version": version,
             "promoted": verdict.promoted,
             "reason": verdict.reason,
+            "said": write_text(verdict.reason),
+            "better": [asdict(change) for change in verdict.better],
+            "worse": [asdict(change) for change in verdict.worse],
             "snapshot": manifest.snapshot,
             "photos": manifest.photos,
             "classes": len(data.classes),
+            "numbered": self.numbered,
             "metrics": {**manifest.metrics, **compared},
             "seconds": self.progress.seconds,
         }
-        return Ending(f"Version {version} {outcome}, because {verdict.reason}.", result)
+        return Ending(message, result)
 
 
 def work(box: Box, run_id: int, token: int) -> None:
@@ -275,13 +292,15 @@ def work(box: Box, run_id: int, token: int) -> None:
     except LeaseLostError as error:
         log.warning("run given up", run=run_id, reason=str(error))
     except RetrainbotError as error:
-        runs.finish(run_id, token, RunState.FAILED, str(error))
+        runs.finish(run_id, token, RunState.FAILED, error.text)
     except OSError as error:
         log.exception("run failed", run=run_id)
         runs.finish(run_id, token, RunState.FAILED, _disk_words(error))
     except Exception as error:
         log.exception("run failed", run=run_id)
-        message = f"Something unexpected went wrong ({type(error).__name__}). The trainer's log says more."
+        message = Text(
+            "Something unexpected went wrong ({kind}). The trainer's log says more.", kind=type(error).__name__
+        )
         runs.finish(run_id, token, RunState.FAILED, message)
 
 
@@ -293,5 +312,8 @@ def open_box(settings: Settings) -> Box:
     return Box(settings, Database(settings.database_file))
 
 
-def _disk_words(error: OSError) -> str:
-    return f"Reading or writing failed: {error}. Check that the disk has room and the data folder can be written."
+def _disk_words(error: OSError) -> Text:
+    return Text(
+        "Reading or writing failed: {error}. Check that the disk has room and the data folder can be written.",
+        error=error,
+    )

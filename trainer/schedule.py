@@ -14,6 +14,7 @@ from storage.reindex import reindex
 from storage.runs import RunOptions
 from storage.settings import Settings
 from storage.slots import Slot, Slots
+from storage.texts import Text
 from storage.timetable import grace, latest_slot, quiet_until
 from trainer import snapshot
 from trainer.snapshot import Snapshot
@@ -53,14 +54,15 @@ class Planner:
         if over < due + grace(self._schedule):
             return None  # It can wait for the end of the quiet hours.
         until = over.astimezone(self._schedule.zone)
-        return self._decide(due, f"the quiet hours last until {until:%H:%M}, and then it is too late for it")
+        reason = Text("the quiet hours last until {time}, and then it is too late for it", time=f"{until:%H:%M}")
+        return self._decide(due, reason)
 
     def _settle(self, due: datetime) -> Slot | None:
         try:
             reindex(self._photos)
             wanted, reason = self._wanted(snapshot.take(self._photos))
         except (PhotoError, RunError) as error:
-            return self._decide(due, str(error))
+            return self._decide(due, error.text)
         return self._decide(due, reason, RunOptions.from_settings(self._settings.training) if wanted else None)
 
     def _decide(self, due: datetime, reason: str, options: RunOptions | None = None) -> Slot | None:
@@ -69,24 +71,27 @@ class Planner:
             log.info("schedule", due=slot.due.isoformat(), run=slot.run, reason=slot.reason)
         return slot
 
-    def _wanted(self, present: Snapshot) -> tuple[bool, str]:
+    def _wanted(self, present: Snapshot) -> tuple[bool, Text]:
         """Whether enough has changed since the newest version, served or not, and how much."""
         try:
             newest = self._newest()
         except ModelError as error:
-            return True, f"what the newest version was made of cannot be told ({error})"
+            return True, Text("what the newest version was made of cannot be told ({reason})", reason=error.text)
         if newest is None:
-            return True, "there is no version yet"
-        since, least = f"since version {newest.number}", self._schedule.min_changes
+            return True, Text("there is no version yet")
+        number, least = newest.number, self._schedule.min_changes
         made_of = newest.manifest.taken or newest.manifest.snapshot  # A photo that is left out each time is not new.
         if made_of == present.id:
-            return least == 0, f"nothing changed {since}" + (", and min_changes is 0" if least == 0 else "")
+            nothing = Text("nothing changed since version {number}", number=number)
+            return (True, Text("{nothing}, and min_changes is 0", nothing=nothing)) if least == 0 else (False, nothing)
         before = snapshot.read(self._settings.snapshots_dir, made_of, self._photos.folder)
         if before is None:
-            return True, f"photos or classes changed {since}"
+            return True, Text("photos or classes changed since version {number}", number=number)
         count = snapshot.changes(before, present).photos
-        changed = f"{count} photo{'s' if count != 1 else ''} new, changed or gone {since}"
-        return (True, changed) if count >= least else (False, f"not enough: {changed}, of at least {least}")
+        changed = Text("photos new, changed or gone since version {number}: {count}", number=number, count=count)
+        if count >= least:
+            return True, changed
+        return False, Text("not enough: {changed}, of at least {least}", changed=changed, least=least)
 
     def _newest(self) -> Version | None:
         numbers = self._models.numbers()

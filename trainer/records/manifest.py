@@ -20,10 +20,11 @@ from storage import labels
 from storage.errors import RecordsError
 from storage.files import sha256_of
 from storage.splits import Split
+from storage.texts import Text
 from trainer.snapshot import Hashes
 
 MANIFEST, LABELS, INDEX = "manifest.json", "labels.txt", "index.npy"
-MEND = "Build the records again: `retrainbot records build`."
+MEND = Text("Build the records again: `retrainbot records build`.")
 
 # A photo: its SHA-256, label and split as in its snapshot, the place of its shard, and where in that its JPEG lies.
 ENTRY = np.dtype(
@@ -106,14 +107,18 @@ def load(folder: Path) -> Records:
 
 
 def unreadable(folder: Path, name: str) -> RecordsError:
-    return RecordsError(f"The records in {folder} are incomplete: {name} cannot be read. {MEND}")
+    return RecordsError(
+        "The records in {folder} are incomplete: {name} cannot be read. {mend}", folder=folder, name=name, mend=MEND
+    )
 
 
 def verify(folder: Path) -> Records:
     """Compare every byte with the manifest. Raises RecordsError naming the first file that is not as it was written."""
     records = load(folder)
     for name in faults(records, check=True):
-        raise RecordsError(f"{folder / name} is missing or damaged, or does not belong there. {MEND}")
+        raise RecordsError(
+            "{file} is missing or damaged, or does not belong there. {mend}", file=folder / name, mend=MEND
+        )
     return records
 
 

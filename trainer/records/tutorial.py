@@ -29,10 +29,14 @@ def build(
     """
     if test >= len(snapshot):
         raise RecordsError(
-            f"There are {len(snapshot)} photos, so {test} for the test leave none to learn. Ask for fewer."
+            "There are {photos} photos, so {test} for the test leave none to learn. Ask for fewer.",
+            photos=len(snapshot),
+            test=test,
         )
     if not _is_free(folder):
-        raise RecordsError(f"{folder} holds something else than whole records. Name a new folder with --out.")
+        raise RecordsError(
+            "{folder} holds something else than whole records. Name a new folder with --out.", folder=folder
+        )
     order = np.random.default_rng(seed).permutation(len(snapshot))
     source = Source(_alphabetical(snapshot, order[:test]), read, progress)
     splits = ((Split.TRAIN, order[test:]), (Split.TEST, order[:test]))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from storage.runs import Run
 from storage.splits import Split
+from storage.texts import Text
 from trainer.calibration import Calibration, Reliability
 from trainer.curve import Curve
 from trainer.evaluate import Evaluation
@@ -88,7 +89,7 @@ class Facts:
     candidate: Evaluation
     verdict: Verdict
     seconds: Mapping[str, float]
-    served: Evaluation | str
+    served: Evaluation | Text
     served_version: int | None = None
     changes: Changes | None = None
     curve: Curve | None = None

@@ -1,7 +1,7 @@
 """Class names in pictures: cut to fit, in fonts that have their characters."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +33,12 @@ def lettering(names: Mapping[int, str]) -> Lettering:
     families, missing = _families("".join(labels.values()))
     drawable = {number: f"#{number}" if missing & set(label) else label for number, label in labels.items()}
     return Lettering(drawable, families)
+
+
+def numbered(names: Sequence[str]) -> dict[int, str]:
+    """The classes that pictures can only name by their number, as this computer has no font for them."""
+    labels = lettering(dict(enumerate(names))).labels
+    return {number: name for number, name in enumerate(names) if labels[number] != _cut(shown(name))}
 
 
 def _cut(name: str) -> str:
