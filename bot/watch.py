@@ -11,10 +11,11 @@ from typing import Self
 
 import structlog
 from telegram import Bot, InlineKeyboardMarkup, InputMediaPhoto
-from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.error import BadRequest, Forbidden, NetworkError, TelegramError
 
 from bot import reports
 from bot.buttons import Buttons
+from bot.delivery import READING
 from bot.language import speaking
 from bot.pace import Paces
 from bot.stores import Stores
@@ -103,7 +104,13 @@ class Watch:
         if not follow.edited:
             await self._show(follow, run, text)
         if run.final:
-            await self._picture(follow, run)
+            try:
+                await self._picture(follow, run)
+            except NetworkError as error:  # BadRequest is one, too.
+                if not isinstance(error, BadRequest) and not isinstance(error.__cause__, READING):
+                    raise
+                # Telegram wants none of it, or may have it: nobody likes to be told twice.
+                log.warning("pictures perhaps not shown", chat=follow.chat, run=run.id, reason=str(error))
             await self._close(follow)
 
     async def _show(self, follow: Follow, run: Run, text: str) -> None:

@@ -1,6 +1,5 @@
 """In a group the bot answers what is meant for it, in the topic where it was asked, and nothing else."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -78,7 +77,6 @@ async def test_a_group_can_be_set_so_that_every_photo_is_meant(
         said = await person.say("/listen mentions")
         await person.reply_to(said["message_id"])
         quiet = await person.photo(paint("red"))
-        await asyncio.sleep(0.5)
         last = await person.photo(paint("red"), "#rose")
         await person.reply_to(last["message_id"])
         replies = [

@@ -101,6 +101,7 @@ async def test_a_kept_version_can_be_served_all_the_same(
         folder.mkdir(parents=True)
         for name in ("confusion.png", "curves.png"):
             (folder / name).write_bytes(paint("red", "PNG"))
+        await chat.fault(method="sendMediaGroup", times=1, drop=True, after=True)  # It arrives, unheard.
         result = {**KEPT, "version": second, "numbered": {"3": "蝴蝶兰_白色"}}
         stores.runs.finish(run.id, run.token, RunState.SUCCEEDED, "", result)
         ended = await chat.person.wait_for(lambda message: "is kept" in message.get("text", ""))
@@ -115,6 +116,8 @@ async def test_a_kept_version_can_be_served_all_the_same(
         assert served
         assert served.version == second
         await until(lambda: stores.follows.open() == [])
+        shown = [event for event in await chat.person.events() if "photo" in event.get("message", {})]
+        assert len(shown) == 2
 
 
 async def test_versions_are_changed_by_command(settings: Settings, publish_tiny: PublishTiny) -> None:
