@@ -95,8 +95,10 @@ def test_slices_are_told_in_plain_words() -> None:
 
 def test_our_processes_are_told() -> None:
     """Training and answering are named, with what they take; what others run is their own business."""
-    command = [sys.executable, "-c", "import time; time.sleep(60)", "trainer.run"]
-    with subprocess.Popen(command) as ours:
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", "trainer.run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as ours:
+        assert ours.stdout
+        ours.stdout.readline()  # Only now does the system surely know it by its own command line.
         using = [
             SimpleNamespace(pid=ours.pid, usedGpuMemory=2048 * MIB),
             SimpleNamespace(pid=os.getpid(), usedGpuMemory=1),
