@@ -39,7 +39,7 @@ class Stores:
 
 def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | None = None) -> Stores:
     """`decode` makes photos normal, else it is done in this process. Raises DatabaseError."""
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images, decode=decode)
     return Stores(
         database,

@@ -19,7 +19,7 @@ class Context:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_file)
+        return Database(self.settings.database_place)
 
     @cached_property
     def photos(self) -> Photos:

@@ -1,4 +1,4 @@
-"""Logs: structured, on stderr, and never with a token in them."""
+"""Logs: structured, on stderr, and never with a token or a password in them."""
 
 import logging
 import re
@@ -9,14 +9,15 @@ import structlog
 
 # A bot token wherever it stands: in an address, an error message or a traceback. The colon may be percent-encoded.
 TOKEN = re.compile(r"\d{3,}(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
-
+# A password in the address of a database, between the user and the host or among the options behind the name.
+PASSWORD = re.compile(r"(postgres\w*[+\w]*://[^\s/@:]*:)\S+(?=@)|([?&]password=)[^\s&'\"]+", re.IGNORECASE)
 
 # Libraries that tell every step; httpx among them tells every address, and a bot's address contains the token.
 QUIET = ("httpx", "alembic", "apscheduler", "tensorflow", "absl")
 
 
 def redact(text: str) -> str:
-    return TOKEN.sub("[token]", text)
+    return PASSWORD.sub(r"\1\2[password]", TOKEN.sub("[token]", text))
 
 
 class RedactingFormatter(structlog.stdlib.ProcessorFormatter):

@@ -24,20 +24,20 @@ Sha256 = String(64)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """SQLite keeps no time zone: what goes in must have one, what comes out is in UTC."""
+    """What goes in must have a time zone, what comes out is in UTC: SQLite keeps none, PostgreSQL shows its own."""
 
-    impl = DateTime
+    impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
         if value is not None and value.tzinfo is None:
             raise ValueError("a time needs its time zone")
-        return value and value.astimezone(UTC).replace(tzinfo=None)
+        return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
-        return value and value.replace(tzinfo=UTC)
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 class PackedText(TypeDecorator[str]):

@@ -67,7 +67,7 @@ def test_odd_data_is_nothing(text: str) -> None:
 
 @pytest.fixture
 async def offers(settings: Settings) -> AsyncIterator[Offers]:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     yield Offers(database)
     database.close()
 

@@ -64,7 +64,7 @@ class Loop:
     def __init__(self, person: Person, pid: int, settings: Settings) -> None:
         self.person = person
         self._pid = pid
-        database = Database(settings.database_file)
+        database = Database(settings.database_place)
         self.runs = Runs(database)
         self.photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         self._seed = 0

@@ -1,6 +1,6 @@
 """Model versions and the served pointer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from storage.labels import write_lines
 from storage.models import Ending, Manifest, Models, summary
 from storage.runs import RunOptions, Runs, RunState
 from storage.settings import Training
+
+pytestmark = pytest.mark.both_databases
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 Publish = Callable[..., int]
@@ -36,13 +38,6 @@ def manifest(run: int) -> Manifest:
 
 def ending(number: int) -> Ending:
     return Ending(f"made {number}", {"version": number})
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "models.db")
-    yield database
-    database.close()
 
 
 @pytest.fixture

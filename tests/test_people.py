@@ -1,22 +1,15 @@
 """Who may use the bot."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
 
 from storage.database import Database
 from storage.people import GroupInfo, People, PeopleError, PersonInfo, Role
-from storage.settings import Settings
+
+pytestmark = pytest.mark.both_databases
 
 OWNER, BOB, EVE, GROUP = 1001, 2002, 2**51, -(2**40)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     yield database
     database.close()
 
@@ -314,13 +314,13 @@ async def test_schedule_is_looked_at_again_after_a_fault_of_the_database(
     made = planner()
     alarm = Alarm(made)
     database.close()
-    aside = settings.database_file.rename(settings.data / "aside.db")
-    settings.database_file.write_bytes(b"no database" * 1000)
+    aside = settings.database_place.rename(settings.data / "aside.db")
+    settings.database_place.write_bytes(b"no database" * 1000)
     with capture_logs() as logs:
         alarm.start()
         await until(lambda: any(entry["log_level"] == "warning" for entry in logs))
     alarm.stop()
-    aside.replace(settings.database_file)
+    aside.replace(settings.database_place)
     again = made.look()
     assert again
     assert again.run

@@ -15,7 +15,7 @@ from trainer.service import Trainer
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     yield database
     database.close()
 
@@ -25,13 +25,13 @@ async def test_gpus_are_reported_again_after_a_fault_of_the_database(settings: S
     stop = threading.Event()
     trainer = Trainer(settings, database, stop)
     database.close()
-    aside = settings.database_file.rename(settings.data / "aside.db")
-    settings.database_file.write_bytes(b"no database" * 1000)
+    aside = settings.database_place.rename(settings.data / "aside.db")
+    settings.database_place.write_bytes(b"no database" * 1000)
     with capture_logs() as logs:
         thread = threading.Thread(target=trainer.report_gpus)
         thread.start()
         await until(lambda: any(entry["log_level"] == "warning" for entry in logs))
-        aside.replace(settings.database_file)
+        aside.replace(settings.database_place)
         await until(lambda: bool(GpuReports(database).read()))
     stop.set()
     thread.join()

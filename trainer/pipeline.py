@@ -309,7 +309,7 @@ def open_box(settings: Settings) -> Box:
     keras.config.disable_interactive_logging()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, enable=True)
-    return Box(settings, Database(settings.database_file))
+    return Box(settings, Database(settings.database_place))
 
 
 def _disk_words(error: OSError) -> Text:

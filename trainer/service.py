@@ -31,7 +31,7 @@ def serve(settings: Settings) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     follow_parent(stop.set)
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     alarm = Alarm(Planner(settings, database))
     trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()))
     threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()

@@ -122,7 +122,7 @@ def main() -> None:
     follow_parent()
     settings = read_settings()
     configure_logs("error")  # What was mended is in the document.
-    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
+    photos = Photos(Database(settings.database_place), settings.photos_dir, settings.unlabelled_dir, settings.images)
     start = time.monotonic()
     try:
         built = _build(take(photos), photos, settings.records_dir, sys.argv[1:])

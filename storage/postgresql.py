@@ -1,0 +1,88 @@
+"""PostgreSQL: a server, used from several computers at once."""
+
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, create_engine, event, make_url
+
+from storage.errors import DatabaseError
+
+BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
+LOCK = 0x7265747261696E  # The number of the writers' lock; it is the database's own.
+# A computer that has vanished amid a write holds up the others until the server gives it up, and a server that has
+# vanished holds up us: each notices within half a minute. What an address says of these wins.
+CONNECTING = {"connect_timeout": "10", "keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
+SERVER = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+
+AWAY = "Check that the server runs and can be reached, and what the setting `database` says of it."
+PASSWORD = "Check the user in the setting `database`, and the password in RETRAINBOT_DATABASE_PASSWORD."  # noqa: S105
+NO_DATABASE = "Make it with createdb, or correct its name in the setting `database`."
+# What to do about an error of PostgreSQL's, by its code or the start of it.
+ADVICE = {
+    "08": AWAY,
+    "25006": "It can only be read; name the server that takes writes in the setting `database`.",
+    "28": PASSWORD,
+    "3D": NO_DATABASE,
+    "42501": "Make this user the database's owner: ALTER DATABASE name OWNER TO user.",
+    "53100": "Free some space on its server's disk.",
+    "53": "Its server lacks memory or connections; stop what takes them.",
+    "55P03": "Another process keeps it locked; stop that one and try again.",
+    "57P": "Its server is stopping or starting; try again when it runs.",
+    "58": "Check its server's disk.",
+    "XX001": "It is damaged; restore it from a backup.",
+    "XX002": "It is damaged; restore it from a backup.",
+}
+# A server that lets nobody in tells no code, only words, which are English unless somebody has set another language.
+WORDS = {"password": PASSWORD, 'FATAL:  database "': NO_DATABASE, "connection option": AWAY}
+
+
+class Postgresql:
+    """`address` is a URL, such as postgresql+psycopg://user:password@host/name, of which only host and name are told.
+
+    Writers take turns by a lock that the server keeps until their transaction ends, however it ends. While one has it,
+    nobody else writes, so what it has read stays true, and each of its statements sees all that was committed before:
+    a queue needs no `FOR UPDATE SKIP LOCKED`, and numbers that rise are seen in their order. As with SQLite, it guards
+    files as well.
+    """
+
+    error = psycopg.Error
+
+    def __init__(self, address: str) -> None:
+        url = make_url(address).set(drivername="postgresql+psycopg")
+        url = url.set(query={**CONNECTING, "options": SERVER, "application_name": "retrainbot", **url.query})
+        self.name = _name(url)
+        # A connection that a restart of the server has cut is replaced before it is used.
+        engine = create_engine(url, pool_pre_ping=True)
+        event.listen(engine, "connect", self._check)
+        event.listen(engine, "begin", _begin)
+        # A reader sees one moment. A writer must not: that moment would be the one before it had waited its turn.
+        self.reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self.writing = engine.execution_options(isolation_level="READ COMMITTED", writes=True)
+
+    def advice(self, cause: BaseException) -> str | None:
+        if not isinstance(cause, psycopg.Error):
+            return None
+        if cause.sqlstate:
+            return next((advice for code, advice in ADVICE.items() if cause.sqlstate.startswith(code)), None)
+        said = next((advice for words, advice in WORDS.items() if words in str(cause)), None)
+        return said or (AWAY if isinstance(cause, psycopg.OperationalError) else None)
+
+    def _check(self, connection: "psycopg.Connection[Any]", _record: Any) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise DatabaseError(
+                "The database {name} keeps text as {encoding}, which not every class name fits into. Make another one:"
+                " createdb --encoding=UTF8 --template=template0.",
+                name=self.name,
+                encoding=encoding,
+            )
+
+
+def _name(url: URL) -> str:
+    host = f"{url.host or url.query.get('host', 'localhost')}{f':{url.port}' if url.port else ''}"
+    return f"“{url.database}” on {host}"
+
+
+def _begin(connection: Any) -> None:
+    if connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}; SELECT pg_advisory_xact_lock({LOCK})")

@@ -1,0 +1,58 @@
+"""SQLite: one file, used by several processes of one computer at once."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, create_engine, event
+
+from storage.errors import DatabaseError
+
+BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
+# What to do about an error of SQLite's, by the start of its name.
+ADVICE = {
+    "SQLITE_BUSY": "Another process keeps it locked; stop that one and try again.",
+    "SQLITE_CANTOPEN": "Check that its folder can be written by this user.",
+    "SQLITE_CORRUPT": "It is damaged; restore it from a backup.",
+    "SQLITE_FULL": "Free some space on its disk.",
+    "SQLITE_IOERR": "Check its disk.",
+    "SQLITE_NOTADB": "It is damaged, or something else; restore it from a backup.",
+    "SQLITE_PERM": "Check that it can be written by this user.",
+    "SQLITE_READONLY": "Check that it can be written by this user.",
+}
+
+
+class Sqlite:
+    """Raises DatabaseError where the file's folder cannot be made."""
+
+    error = sqlite3.Error
+
+    def __init__(self, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(
+                "The folder {parent} cannot be made ({strerror}).", parent=file.parent, strerror=error.strerror
+            ) from error
+        self.name = str(file)
+        self.reading = create_engine(URL.create("sqlite", database=str(file)))
+        event.listen(self.reading, "connect", _configure)
+        event.listen(self.reading, "begin", _begin)
+        self.writing = self.reading.execution_options(writes=True)
+
+    def advice(self, cause: BaseException) -> str | None:
+        return ADVICE.get("_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2]))
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # The driver would begin transactions by itself, and always deferred ones.
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Any) -> None:
+    # A reader that turns writer half-way fails at once if somebody else wrote; a writer that says so waits its turn.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
