@@ -18,7 +18,7 @@ from storage.errors import LabelError, ModelError
 from storage.files import locked, move_durably, sha256_of, sync_tree, write_durably
 from storage.pointer import BOT, Served, StepBack, newest, point, untold, way
 from storage.runs import RunState, end, held
-from storage.tables import ServedRow, VersionRow
+from storage.tables import ServedRow, VersionRow, numbered
 from storage.texts import Text
 
 SURE_ABOVE = 0.7  # For a version whose photos were too few to choose by.
@@ -150,7 +150,7 @@ class Models:
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
         with self._database.read() as session:
-            row = session.get(VersionRow, number)
+            row = numbered(session, VersionRow, number)
         version = self.get(number)
         expected = {MANIFEST: row.manifest if row else "", **version.manifest.files}
         present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
@@ -241,7 +241,7 @@ class Models:
 
 def _present(session: Session, number: int) -> VersionRow:
     """Raises ModelError where there is no such version any more, or never was."""
-    row = session.get(VersionRow, number)
+    row = numbered(session, VersionRow, number)
     if row is None:
         raise ModelError("There is no version {number}; `retrainbot models` lists them.", number=number)
     if row.removed_at is not None:

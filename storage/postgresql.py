@@ -1,18 +1,21 @@
 """PostgreSQL: a server, used from several computers at once."""
 
+import time
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 
 from storage.errors import DatabaseError
 
-BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
 LOCK = 0x7265747261696E  # The number of the writers' lock; it is the database's own.
 # A computer that has vanished amid a write holds up the others until the server gives it up, and a server that has
-# vanished holds up us: each notices within half a minute. What an address says of these wins.
-CONNECTING = {"connect_timeout": "10", "keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
-SERVER = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+# vanished holds up us: each notices within half a minute. A writer waits as long for another one. What an address says
+# of all these wins.
+CONNECTING = {"connect_timeout": "15", "keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
+SERVER = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c lock_timeout=30s"
+
+RETRY_SECONDS = 0.2
 
 AWAY = "Check that the server runs and can be reached, and what the setting `database` says of it."
 PASSWORD = "Check the user in the setting `database`, and the password in RETRAINBOT_DATABASE_PASSWORD."  # noqa: S105
@@ -45,19 +48,23 @@ class Postgresql:
     files as well.
     """
 
-    error = psycopg.Error
+    error: type[Exception] = psycopg.Error
 
     def __init__(self, address: str) -> None:
         url = make_url(address).set(drivername="postgresql+psycopg")
         url = url.set(query={**CONNECTING, "options": SERVER, "application_name": "retrainbot", **url.query})
         self.name = _name(url)
+        self._patience = (
+            0.0  # Whoever starts hears at once that an address is wrong; later, a server may be restarting.
+        )
         # A connection that a restart of the server has cut is replaced before it is used.
         engine = create_engine(url, pool_pre_ping=True)
+        event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "connect", self._check)
         event.listen(engine, "begin", _begin)
         # A reader sees one moment. A writer must not: that moment would be the one before it had waited its turn.
-        self.reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self.writing = engine.execution_options(isolation_level="READ COMMITTED", writes=True)
+        self.reading: Engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        self.writing: Engine = engine.execution_options(isolation_level="READ COMMITTED", writes=True)
 
     def advice(self, cause: BaseException) -> str | None:
         if not isinstance(cause, psycopg.Error):
@@ -66,6 +73,19 @@ class Postgresql:
             return next((advice for code, advice in ADVICE.items() if cause.sqlstate.startswith(code)), None)
         said = next((advice for words, advice in WORDS.items() if words in str(cause)), None)
         return said or (AWAY if isinstance(cause, psycopg.OperationalError) else None)
+
+    def _connect(self, _dialect: Any, _record: Any, _arguments: Any, options: Any) -> "psycopg.Connection[Any]":
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                connection = psycopg.connect(**options)
+            except psycopg.OperationalError as error:
+                if time.monotonic() > end or self.advice(error) != AWAY:
+                    raise
+                time.sleep(RETRY_SECONDS)
+            else:
+                self._patience = float(options["connect_timeout"])
+                return connection
 
     def _check(self, connection: "psycopg.Connection[Any]", _record: Any) -> None:
         encoding = connection.info.parameter_status("server_encoding")
@@ -85,4 +105,4 @@ def _name(url: URL) -> str:
 
 def _begin(connection: Any) -> None:
     if connection.get_execution_options().get("writes", False):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}; SELECT pg_advisory_xact_lock({LOCK})")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 
 from storage.errors import DatabaseError
 
@@ -25,7 +25,7 @@ ADVICE = {
 class Sqlite:
     """Raises DatabaseError where the file's folder cannot be made."""
 
-    error = sqlite3.Error
+    error: type[Exception] = sqlite3.Error
 
     def __init__(self, file: Path) -> None:
         try:
@@ -35,10 +35,10 @@ class Sqlite:
                 "The folder {parent} cannot be made ({strerror}).", parent=file.parent, strerror=error.strerror
             ) from error
         self.name = str(file)
-        self.reading = create_engine(URL.create("sqlite", database=str(file)))
+        self.reading: Engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self.reading, "connect", _configure)
         event.listen(self.reading, "begin", _begin)
-        self.writing = self.reading.execution_options(writes=True)
+        self.writing: Engine = self.reading.execution_options(writes=True)
 
     def advice(self, cause: BaseException) -> str | None:
         return ADVICE.get("_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2]))

@@ -5,7 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,8 +15,10 @@ from types import MappingProxyType
 from typing import Any
 
 import httpx
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
 from PIL import Image
 from postgresql import MISSING, Server, programs
 from postgresql import serving as serving_postgresql
@@ -38,8 +40,13 @@ TOKEN = "4711:" + "Secret-Token_0123456789abcdefghij"
 FAST = Pace(pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2, retries=(0.2, 0.2))
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 Place = Path | str  # Of a database: a file, or an address.
-NewPlace = Callable[[], Place]
+NewPlace = Callable[[], Place]  # Another one each time, so the examples of one test may share it.
+Broken = Callable[[], AbstractContextManager[None]]
 PublishTiny = Callable[..., int]
+hypothesis.settings.register_profile(
+    "ours", suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -157,6 +164,18 @@ def new_place(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest
 
 
 @pytest.fixture
+def bare_place(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A place where there are no tables yet."""
+    if database_kind == SQLITE:
+        yield tmp_path / "bare.db"
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    address = server.database(bare=True)
+    yield address
+    server.drop(address)
+
+
+@pytest.fixture
 def place(database_kind: str, tmp_path: Path, new_place: NewPlace) -> Place:
     """Where the settings of a test have its database."""
     return Settings(data=tmp_path / "data").database_place if database_kind == SQLITE else new_place()
@@ -167,6 +186,24 @@ def database(place: Place) -> Iterator[Database]:
     database = Database(place)
     yield database
     database.close()
+
+
+@pytest.fixture
+def broken(place: Place, database: Database, request: pytest.FixtureRequest) -> Broken:
+    """Breaks the database for as long as a block of `with` lasts."""
+    if isinstance(place, Path):
+        return partial(_without_file, place, database)
+    server: Server = request.getfixturevalue("postgresql")
+    return partial(server.closed, place)
+
+
+@contextmanager
+def _without_file(place: Path, database: Database) -> Iterator[None]:
+    database.close()
+    aside = place.rename(place.parent / "aside.db")
+    place.write_bytes(b"no database" * 1000)
+    yield
+    aside.replace(place)
 
 
 @pytest.fixture

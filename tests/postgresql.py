@@ -80,6 +80,20 @@ class Server:
     def drop(self, address: str) -> None:
         self.run(f"DROP DATABASE IF EXISTS {address.rpartition('/')[2]} WITH (FORCE)")
 
+    @contextmanager
+    def closed(self, address: str) -> Iterator[None]:
+        """Within the block nobody is connected, or can connect, to this database."""
+        name = address.rpartition("/")[2]
+        self.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        self.cut(name)
+        yield
+        self.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    def cut(self, name: str) -> None:
+        """Break every connection to a database, as a restart does."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
     def address(self, name: str, password: str = PASSWORD) -> str:
         return f"postgresql+psycopg://{USER}:{quote(password, safe='')}@127.0.0.1:{self.port}/{name}"
 

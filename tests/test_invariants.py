@@ -15,6 +15,8 @@ from storage.photos import Photos
 from storage.settings import Settings
 from storage.tables import InboxRow, PhotoRow, ReceivedRow
 
+pytestmark = pytest.mark.both_databases
+
 CHAT = 1001
 BOT = 4711
 

@@ -225,10 +225,13 @@ def test_running_run_is_marked_to_be_cancelled(runs: Runs, clock: Clock) -> None
     assert (runs.get(run).state, runs.get(run).message) == (RunState.CANCELLED, "Cancelled by bob.")
 
 
-def test_unknown_run_is_told(runs: Runs) -> None:
-    """A number that no run has gets an answer that says where to look."""
+@pytest.mark.parametrize("number", [5, 10**15, 10**30])
+def test_unknown_run_is_told(runs: Runs, number: int) -> None:
+    """A number that no run has, however large, gets an answer that says where to look."""
     with pytest.raises(RunError, match="retrainbot runs"):
-        runs.get(5)
+        runs.get(number)
+    with pytest.raises(RunError, match="retrainbot runs"):
+        runs.cancel(number, "ann")
 
 
 def test_of_many_workers_one_gets_the_run(place: Place, database: Database) -> None:
