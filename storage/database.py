@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from storage.errors import DatabaseError
 from storage.sqlite import Sqlite
+from storage.texts import Text
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -39,7 +40,7 @@ class Kind(Protocol):
     writing: Engine
     error: type[Exception]
 
-    def advice(self, cause: BaseException) -> str | None:
+    def advice(self, cause: BaseException) -> Text | None:
         """What to do about an error that is the machine's fault; None where it is ours."""
 
 

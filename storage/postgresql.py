@@ -7,6 +7,7 @@ import psycopg
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 
 from storage.errors import DatabaseError
+from storage.texts import Text
 
 LOCK = 0x7265747261696E  # The number of the writers' lock; it is the database's own.
 # A computer that has vanished amid a write holds up the others until the server gives it up, and a server that has
@@ -17,23 +18,23 @@ SERVER = "-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepaliv
 
 RETRY_SECONDS = 0.2
 
-AWAY = "Check that the server runs and can be reached, and what the setting `database` says of it."
-PASSWORD = "Check the user in the setting `database`, and the password in RETRAINBOT_DATABASE_PASSWORD."  # noqa: S105
-NO_DATABASE = "Make it with createdb, or correct its name in the setting `database`."
+AWAY = Text("Check that the server runs and can be reached, and what the setting `database` says of it.")
+PASSWORD = Text("Check the user in the setting `database`, and the password in RETRAINBOT_DATABASE_PASSWORD.")
+NO_DATABASE = Text("Make it with createdb, or correct its name in the setting `database`.")
 # What to do about an error of PostgreSQL's, by its code or the start of it.
 ADVICE = {
     "08": AWAY,
-    "25006": "It can only be read; name the server that takes writes in the setting `database`.",
+    "25006": Text("It can only be read; name the server that takes writes in the setting `database`."),
     "28": PASSWORD,
     "3D": NO_DATABASE,
-    "42501": "Make this user the database's owner: ALTER DATABASE name OWNER TO user.",
-    "53100": "Free some space on its server's disk.",
-    "53": "Its server lacks memory or connections; stop what takes them.",
-    "55P03": "Another process keeps it locked; stop that one and try again.",
-    "57P": "Its server is stopping or starting; try again when it runs.",
-    "58": "Check its server's disk.",
-    "XX001": "It is damaged; restore it from a backup.",
-    "XX002": "It is damaged; restore it from a backup.",
+    "42501": Text("Make this user the database's owner: ALTER DATABASE name OWNER TO user."),
+    "53100": Text("Free some space on its server's disk."),
+    "53": Text("Its server lacks memory or connections; stop what takes them."),
+    "55P03": Text("Another process keeps it locked; stop that one and try again."),
+    "57P": Text("Its server is stopping or starting; try again when it runs."),
+    "58": Text("Check its server's disk."),
+    "XX001": Text("It is damaged; restore it from a backup."),
+    "XX002": Text("It is damaged; restore it from a backup."),
 }
 # A server that lets nobody in tells no code, only words, which are English unless somebody has set another language.
 WORDS = {"password": PASSWORD, 'FATAL:  database "': NO_DATABASE, "connection option": AWAY}
@@ -54,9 +55,7 @@ class Postgresql:
         url = make_url(address).set(drivername="postgresql+psycopg")
         url = url.set(query={**CONNECTING, "options": SERVER, "application_name": "retrainbot", **url.query})
         self.name = _name(url)
-        self._patience = (
-            0.0  # Whoever starts hears at once that an address is wrong; later, a server may be restarting.
-        )
+        self._patience = 0.0  # An address that never worked is told at once; later, the server may be restarting.
         # A connection that a restart of the server has cut is replaced before it is used.
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "do_connect", self._connect)
@@ -66,7 +65,7 @@ class Postgresql:
         self.reading: Engine = engine.execution_options(isolation_level="REPEATABLE READ")
         self.writing: Engine = engine.execution_options(isolation_level="READ COMMITTED", writes=True)
 
-    def advice(self, cause: BaseException) -> str | None:
+    def advice(self, cause: BaseException) -> Text | None:
         if not isinstance(cause, psycopg.Error):
             return None
         if cause.sqlstate:

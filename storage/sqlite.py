@@ -7,18 +7,19 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event
 
 from storage.errors import DatabaseError
+from storage.texts import Text
 
 BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
 # What to do about an error of SQLite's, by the start of its name.
 ADVICE = {
-    "SQLITE_BUSY": "Another process keeps it locked; stop that one and try again.",
-    "SQLITE_CANTOPEN": "Check that its folder can be written by this user.",
-    "SQLITE_CORRUPT": "It is damaged; restore it from a backup.",
-    "SQLITE_FULL": "Free some space on its disk.",
-    "SQLITE_IOERR": "Check its disk.",
-    "SQLITE_NOTADB": "It is damaged, or something else; restore it from a backup.",
-    "SQLITE_PERM": "Check that it can be written by this user.",
-    "SQLITE_READONLY": "Check that it can be written by this user.",
+    "SQLITE_BUSY": Text("Another process keeps it locked; stop that one and try again."),
+    "SQLITE_CANTOPEN": Text("Check that its folder can be written by this user."),
+    "SQLITE_CORRUPT": Text("It is damaged; restore it from a backup."),
+    "SQLITE_FULL": Text("Free some space on its disk."),
+    "SQLITE_IOERR": Text("Check its disk."),
+    "SQLITE_NOTADB": Text("It is damaged, or something else; restore it from a backup."),
+    "SQLITE_PERM": Text("Check that it can be written by this user."),
+    "SQLITE_READONLY": Text("Check that it can be written by this user."),
 }
 
 
@@ -40,7 +41,7 @@ class Sqlite:
         event.listen(self.reading, "begin", _begin)
         self.writing: Engine = self.reading.execution_options(writes=True)
 
-    def advice(self, cause: BaseException) -> str | None:
+    def advice(self, cause: BaseException) -> Text | None:
         return ADVICE.get("_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2]))
 
 

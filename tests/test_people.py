@@ -40,7 +40,7 @@ def test_nobody_is_let_in_by_default(people: People) -> None:
 
 def test_people_are_let_in_and_put_out(people: People, database: Database) -> None:
     """A role is kept over a restart, can be changed, and ends; a name stays until another is given."""
-    people.let_in(BOB, "  Bob\n B. ", Role.VIEWER, "telegram:1001")
+    people.let_in(BOB, "  Bob\0\n B. ", Role.VIEWER, "telegram:1001")
     assert People(database, []).get(BOB) == PersonInfo(BOB, "Bob B.", Role.VIEWER, owner=False)
     assert people.let_in(BOB, "", Role.LABELLER, "telegram:1001").name == "Bob B."
     assert people.role(BOB) is Role.LABELLER

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_spellings_of_a_class_are_one(photos: Photos) -> None:
     names = [photos.add(photo(n), name, "ann").class_name for n, name in enumerate(["Daisy", "daisy", "ＤＡＩＳＹ "])]
     assert names == ["Daisy"] * 3
     assert [(row.name, row.photos) for row in photos.classes()] == [("Daisy", 3)]
+
+
+def test_names_are_in_the_same_order_everywhere(photos: Photos) -> None:
+    """Whatever order of words the database's server has been set up with."""
+    for number, name in enumerate(["b", "ä", "a_c", "B1", "ab"]):
+        added(photos, number, name)
+    assert photos.class_names() == ["B1", "a_c", "ab", "b", "ä"]
+    assert list(photos.since(datetime(2026, 1, 1, tzinfo=UTC))) == photos.class_names()
+    assert list(History(photos).given_by("ann")) == photos.class_names()
 
 
 def test_photo_moves_to_another_class(photos: Photos) -> None:
