@@ -1,15 +1,16 @@
-# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched.
+# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that `make test`
+# installs Debian's postgresql where it runs as root and finds none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: demo test lint bench texts lock clean
+.PHONY: demo test postgres lint bench texts lock clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
-test: lint
+test: lint postgres
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -17,6 +18,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is stored is tested on PostgreSQL, too. Where it is not to be had, those tests are skipped, and say so.
+postgres:
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && echo "Installing postgresql for the tests ..." && apt-get -qq update >/dev/null \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql >/dev/null; } \
+	|| echo "NO POSTGRESQL: the tests of it will be skipped. Install it: apt-get install postgresql"
 
 # Brings the catalogues of texts up to date with the code.
 texts: $(VENV)/.dev

@@ -245,8 +245,9 @@ class Models:
         A server that goes away amid a commit leaves open whether there is one. While nobody can tell, the folder stays:
         without a row it is no version, and its number is not given again.
         """
-        with suppress(DatabaseError):
-            if number not in self.numbers():
+        # A write begins when that commit is over, one way or the other.
+        with suppress(DatabaseError), self._database.write() as session:
+            if session.get(VersionRow, number) is None:
                 shutil.rmtree(self.folder / str(number), ignore_errors=True)
 
     def _next_number(self, session: Session) -> int:

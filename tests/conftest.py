@@ -272,13 +272,13 @@ def publish(
     made = settings.models_dir / f".new-{run.id}"
     shutil.copytree(graph, made)
     (made / LABELS).write_text(labels.write_lines(classes), "utf-8")
-    number = models.publish(made, _manifest(run.id, input_size), run.token, promote=promote)
+    number = models.publish(made, manifest(run.id, input_size), run.token, promote=promote)
     runs.finish(run.id, run.token, RunState.SUCCEEDED, "done")
     database.close()
     return number
 
 
-def _manifest(run: int, input_size: int) -> Manifest:
+def manifest(run: int, input_size: int = SIZE) -> Manifest:
     return Manifest(
         run=run,
         snapshot="0" * 16,

@@ -94,6 +94,12 @@ class Server:
         with self.connect() as connection:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
+    def rows(self, address: str) -> str:
+        """All that a database holds, as text."""
+        with self.connect(address.rpartition("/")[2]) as connection:
+            dumped = connection.execute("SELECT database_to_xml(true, false, '')::text").fetchone()
+        return str(dumped)
+
     def address(self, name: str, password: str = PASSWORD) -> str:
         return f"postgresql+psycopg://{USER}:{quote(password, safe='')}@127.0.0.1:{self.port}/{name}"
 

@@ -1,19 +1,30 @@
 """PostgreSQL's own troubles: told in words, without the password, and over when the server is well again."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from conftest import manifest
+from pictures import write
 from postgresql import PASSWORD, Server
 from sqlalchemy import select
 from sqlalchemy.exc import DataError
 
 from storage.database import Database
 from storage.errors import DatabaseError
+from storage.labels import write_lines
+from storage.models import Models
 from storage.offers import Offers
+from storage.runs import RunOptions, Runs
+from storage.settings import Training
 from storage.tables import ClassRow
 
 HOLD = """
@@ -184,6 +195,63 @@ def test_server_that_goes_away_amid_a_write_has_nothing_of_it(
         write()
     add(store, "found")
     assert names(store) == ["found"]
+
+
+class Deaf:
+    """Passes everything on between clients and the server, but not the answer to the next COMMIT: it hangs up then."""
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.deaf = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self._server))
+                threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._answer, args=(client, server), daemon=True).start()
+
+    def _ask(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while asked := client.recv(65536):
+                ends = self.deaf and b"COMMIT\0" in asked
+                if ends:
+                    client.shutdown(socket.SHUT_RDWR)  # Before the server can have answered.
+                server.sendall(asked)
+                if ends:
+                    break
+            server.shutdown(socket.SHUT_WR)
+
+    def _answer(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server, suppress(OSError):
+            while answered := server.recv(65536):
+                client.sendall(answered)
+            client.shutdown(socket.SHUT_RDWR)
+
+
+def test_version_whose_commit_was_not_confirmed_stays(
+    postgresql: Server, store: Database, address: str, tmp_path: Path
+) -> None:
+    """A connection that breaks after the commit was sent is told as an error; the version is there, and whole."""
+    runs, folder = Runs(store), tmp_path / "models" / ".new-1"
+    runs.enqueue(RunOptions.from_settings(Training()), "ann")
+    run = runs.claim("box", timedelta(minutes=1))
+    assert run
+    write(folder / "labels.txt", write_lines(["daisy", "rose"]).encode())
+    with closing(Deaf(postgresql.port)) as deaf:
+        models = Models(Database(address.replace(f":{postgresql.port}/", f":{deaf.port}/")), tmp_path / "models")
+        assert models.numbers() == []
+        deaf.deaf = True
+        with pytest.raises(DatabaseError):
+            models.publish(folder, manifest(run.id), run.token, promote="better")
+    assert Models(store, tmp_path / "models").verified(1).classes == ("daisy", "rose")
 
 
 def test_killed_writer_holds_up_nobody(store: Database, address: str) -> None:
