@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from cli.output import Output
-from storage.database import Database
+from storage.database import Database, open_database
 from storage.models import Models
 from storage.photos import Decode, Photos
 from storage.runs import Runs
@@ -19,7 +19,7 @@ class Context:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_place)
+        return open_database(self.settings)
 
     @cached_property
     def photos(self) -> Photos:

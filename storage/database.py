@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from storage.errors import DatabaseError
+from storage.settings import Settings
 from storage.sqlite import Sqlite
 from storage.texts import Text
 
@@ -95,9 +96,26 @@ class Database:
             ) from error
 
 
+def open_database(settings: Settings) -> Database:
+    """The configured database, with the data folder beside it. Raises DatabaseError."""
+    _make_folder(settings.data)
+    return Database(settings.database_place)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(
+            "The folder {parent} cannot be made ({strerror}).", parent=folder, strerror=error.strerror
+        ) from error
+
+
 def _kind(place: Path | str) -> Kind:
     if not str(place).startswith("postgresql"):
-        return Sqlite(Path(place))
+        file = Path(place)
+        _make_folder(file.parent)
+        return Sqlite(file)
     from storage.postgresql import Postgresql  # noqa: PLC0415  The driver is loaded only where it is used.
 
     return Postgresql(str(place))

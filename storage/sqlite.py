@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
 
-from storage.errors import DatabaseError
 from storage.texts import Text
 
 BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
@@ -24,17 +23,11 @@ ADVICE = {
 
 
 class Sqlite:
-    """Raises DatabaseError where the file's folder cannot be made."""
+    """The folder of `file` must be there."""
 
     error: type[Exception] = sqlite3.Error
 
     def __init__(self, file: Path) -> None:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DatabaseError(
-                "The folder {parent} cannot be made ({strerror}).", parent=file.parent, strerror=error.strerror
-            ) from error
         self.name = str(file)
         self.reading: Engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self.reading, "connect", _configure)

@@ -8,7 +8,7 @@ from types import FrameType
 
 import structlog
 
-from storage.database import Database, now
+from storage.database import Database, now, open_database
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
@@ -31,7 +31,7 @@ def serve(settings: Settings) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     follow_parent(stop.set)
-    database = Database(settings.database_place)
+    database = open_database(settings)
     alarm = Alarm(Planner(settings, database))
     trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()))
     threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()

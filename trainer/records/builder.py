@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import structlog
 
-from storage.database import Database
+from storage.database import open_database
 from storage.errors import RecordsError, RetrainbotError
 from storage.files import TEMPORARY, make_folder, remove_unfinished
 from storage.lifeline import follow_parent
@@ -122,7 +122,7 @@ def main() -> None:
     follow_parent()
     settings = read_settings()
     configure_logs("error")  # What was mended is in the document.
-    photos = Photos(Database(settings.database_place), settings.photos_dir, settings.unlabelled_dir, settings.images)
+    photos = Photos(open_database(settings), settings.photos_dir, settings.unlabelled_dir, settings.images)
     start = time.monotonic()
     try:
         built = _build(take(photos), photos, settings.records_dir, sys.argv[1:])
