@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import photos, services, training, versions
+from cli import database, photos, services, training, versions
 from cli.context import Context
 from cli.output import Output
 from storage.errors import RetrainbotError, SettingsError
@@ -50,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(photos.records, name="records")
+app.add_typer(database.database, name="database")
 
 
 @app.callback()
