@@ -68,9 +68,9 @@ class FileStore:
         return family
 
     def add_document(self, upload: Upload) -> StoredFile:
-        """A file kept byte for byte, under the last part of its name."""
+        """A file kept byte for byte, under the last part of its name, which tells its type where it can."""
         name = PurePath(upload.name.replace("\\", "/")).name or "file"
-        mime_type = upload.mime_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        mime_type = mimetypes.guess_type(name)[0] or upload.mime_type or "application/octet-stream"
         unique_id = _unique_id("document", upload.content, name, mime_type)
         self._write(unique_id, upload.content)
         suffix = PurePath(name).suffix

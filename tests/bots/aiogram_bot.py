@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from html import escape
 from io import BytesIO
 
@@ -128,7 +129,7 @@ def main(url: str, token: str, port: str = "") -> None:
 def serve(bot: Bot, port: int) -> None:
     """Take updates by webhook instead; a message that a handler returns is then part of the answer."""
     address = f"http://127.0.0.1:{port}/hook"
-    dispatcher.startup.register(lambda: bot.set_webhook(address, secret_token=SECRET))
+    dispatcher.startup.register(partial(bot.set_webhook, address, secret_token=SECRET))
     application = web.Application()
     SimpleRequestHandler(dispatcher, bot, handle_in_background=False, secret_token=SECRET).register(
         application, "/hook"
