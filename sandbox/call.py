@@ -48,8 +48,8 @@ class Call:
 
     def formatted(self, name: str, parameters: Parameters | None = None) -> dict[str, Any]:
         """The message fields of `name` (text or caption), of the call or of `parameters` nested in it."""
-        people = known_people(self.chat()) | {self.bot.id: self.me()}
-        return formatted(parameters or self.parameters, name, people)
+        chat = self.chat()
+        return formatted(parameters or self.parameters, name, lambda: known_people(chat) | {self.bot.id: self.me()})
 
     def message(self, chat: Chat, what: str) -> Message:
         """The message of that chat that is meant. Raises BadRequestError where there is none to `what` (a verb)."""

@@ -1,7 +1,7 @@
-"""What a message is made of: formatted text, keyboards, photos and documents, checked as Telegram checks them."""
+"""What a message is made of: formatted text, photos and documents, checked as Telegram checks them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.errors import BadRequestError
@@ -12,7 +12,7 @@ from sandbox.markdown import parse_markdown, parse_markdown_v2
 from sandbox.markup import find_entities, parse_html, trimmed
 from sandbox.parameters import Parameters
 
-People = Mapping[int, dict[str, Any]]  # Bot API Users by their ids
+People = Callable[[], Mapping[int, dict[str, Any]]]  # asks for Bot API Users by their ids
 
 _MODES = {"html": parse_html, "markdownv2": parse_markdown_v2, "markdown": parse_markdown}
 KINDS = ("photo", "document")
@@ -45,11 +45,13 @@ def _mentioned(entity: dict[str, Any], people: People) -> list[dict[str, Any]]:
     """A link to a profile as a mention of that person, if known; anything else as it is."""
     person = linked_person(str(entity.get("url", "")))
     if entity["type"] == "text_mention":
-        person = entity["user"].get("id") if isinstance(entity.get("user"), dict) else 0
+        user = entity.get("user")
+        person = user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
     elif person is None:
         return [entity]
+    user = people().get(person)
     place = {"type": "text_mention", "offset": entity["offset"], "length": entity["length"]}
-    return [place | {"user": people[person]}] if person in people else []
+    return [place | {"user": user}] if user else []
 
 
 def _entity(item: Any) -> dict[str, Any]:

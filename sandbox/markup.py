@@ -48,7 +48,7 @@ _FOUND = (
     ("mention", re.compile(r"(?<![\w@/])@[A-Za-z0-9_]{4,32}\b")),
     ("hashtag", re.compile(r"(?<![\w#@/])#\w*[^\W\d]\w*")),
 )
-_OPAQUE = {"code", "pre", "text_link", "url", "bot_command", "mention", "hashtag"}
+_OPAQUE = {"code", "pre", "text_link", "text_mention", "url", "bot_command", "mention", "hashtag"}
 
 
 def units(text: str) -> int:

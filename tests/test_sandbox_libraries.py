@@ -7,16 +7,23 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import aiogram
 import httpx
 import pytest
 import pytest_asyncio
+import telegram
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
 from PIL import Image
+from telebot import asyncio_helper
+from telebot.async_telebot import AsyncTeleBot
 
 from sandbox.client import Person
 
@@ -224,6 +231,66 @@ async def test_faults_are_survived(library: str, sandbox: str, tmp_path: Path) -
             await ada.wait_for(lambda m: m["text"] == "Echo: still there?")
             photos = [event for event in await ada.events() if "photo" in event.get("message", {})]
             assert len(photos) == 1
+
+
+def telegram_bot(url: str, token: str) -> telegram.Bot:
+    return telegram.Bot(token, f"{url}/bot", f"{url}/file/bot")
+
+
+def aiogram_bot(url: str, token: str) -> aiogram.Bot:
+    return aiogram.Bot(token, AiohttpSession(api=TelegramAPIServer.from_base(url)))
+
+
+@contextlib.asynccontextmanager
+async def tele_bot(url: str, token: str) -> AsyncIterator[AsyncTeleBot]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio_helper, "API_URL", f"{url}/bot{{0}}/{{1}}")
+        bot = AsyncTeleBot(token)
+        yield bot
+        await bot.close_session()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("library", [telegram_bot, aiogram_bot, tele_bot])
+async def test_every_kind_of_answer_is_understood(
+    library: Callable[[str, str], AbstractAsyncContextManager[Any]], sandbox: str
+) -> None:
+    """Each library makes its own objects of what the less common methods answer, however strict it is."""
+    bot_id = 5000 + next(numbers)
+    async with (
+        library(sandbox, f"{bot_id}:{'A' * 35}") as bot,
+        Person(sandbox, 1000 + next(numbers), bot=bot_id) as ada,
+    ):
+        photo = await ada.photo(picture((90, 90)), "look")
+        group = -ada.chat_id
+        async with Person(sandbox, group, person_id=ada.chat_id, bot=bot_id) as there:
+            await there.say("hello")
+        here = {"chat_id": ada.chat_id}
+        one = here | {"message_id": photo["message_id"]}
+        moved = one | {"from_chat_id": ada.chat_id}
+        assert (await bot.forward_message(**moved)).forward_origin.sender_user.id == ada.chat_id
+        assert (await bot.copy_message(**moved, caption="*new*", parse_mode="MarkdownV2")).message_id
+        many = here | {"from_chat_id": ada.chat_id, "message_ids": [photo["message_id"]]}
+        copies = [*await bot.forward_messages(**many), *await bot.copy_messages(**many)]
+        assert await bot.delete_messages(**here, message_ids=[copy.message_id for copy in copies])
+        assert await bot.pin_chat_message(**one)
+        assert (await bot.get_chat(ada.chat_id)).pinned_message.caption == "look"
+        assert await bot.unpin_chat_message(**one)
+        assert await bot.unpin_all_chat_messages(**here)
+        assert await bot.set_message_reaction(**one)
+        assert (await bot.get_chat_member(group, ada.chat_id)).status == "creator"
+        assert (await bot.get_chat_member(group, bot_id)).status == "member"
+        assert len(await bot.get_chat_administrators(group)) == 1
+        assert await bot.get_chat_member_count(group) == 2
+        assert (await bot.get_user_profile_photos(ada.chat_id)).total_count == 0
+        assert await bot.set_my_name("Echo")
+        assert (await bot.get_my_name()).name == "Echo"
+        assert await bot.set_my_description("I echo")
+        assert (await bot.get_my_description()).description == "I echo"
+        assert await bot.set_my_short_description("Echo")
+        assert (await bot.get_my_short_description()).short_description == "Echo"
+        assert await bot.set_chat_menu_button()
+        assert (await bot.get_chat_menu_button()).type == "default"
+        assert (await bot.get_webhook_info()).url == ""
 
 
 async def test_a_library_serves_a_webhook(sandbox: str, tmp_path: Path) -> None:
