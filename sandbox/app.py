@@ -17,6 +17,7 @@ from sandbox.call import Call
 from sandbox.errors import ApiError, BadRequestError, ConnectionDroppedError, PersonError
 from sandbox.faults import DOWNLOAD, Fault
 from sandbox.files import FileStore
+from sandbox.guide import Guide
 from sandbox.limits import DOWNLOAD as DOWNLOAD_LIMIT
 from sandbox.methods import METHODS
 from sandbox.parameters import read_parameters
@@ -25,8 +26,9 @@ from sandbox.world import World
 _BOTH = ["GET", "POST"]
 
 
-def create_app(folder: Path, clock: Callable[[], float] = time.time) -> Starlette:
-    """The sandbox as an ASGI application; `folder` takes the files, `clock` gives seconds since 1970.
+def create_app(folder: Path, clock: Callable[[], float] = time.time, guide: Guide | None = None) -> Starlette:
+    """The sandbox as an ASGI application; `folder` takes the files, `clock` gives seconds since 1970, and `guide` is
+    what the web chat offers besides.
 
     Dropped connections need the transport that `sandbox.server` puts into the request's state.
     """
@@ -51,6 +53,7 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> Starlett
         },
     )
     app.state.world = World(FileStore(folder), clock)
+    app.state.guide = guide
     return app
 
 
