@@ -1,5 +1,5 @@
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -7,6 +7,17 @@ from typing import Any
 from sandbox.limits import EVENTS_KEPT, MESSAGES_KEPT
 
 Message = dict[str, Any]
+
+
+@dataclass
+class Counter:
+    """Counts up, one by one; `coming` is the number that `next` gives out next."""
+
+    coming: int
+
+    def __next__(self) -> int:
+        self.coming += 1
+        return self.coming - 1
 
 
 @dataclass
@@ -21,8 +32,8 @@ class Stored:
 class Numbers:
     """Where ids, event numbers and the time come from; one for the whole world."""
 
-    messages: Iterator[int]
-    events: Iterator[int]
+    messages: Counter
+    events: Counter
     clock: Callable[[], float]
     ring: Callable[[], None]
 
