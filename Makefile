@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 .PHONY: demo test lint bench texts lock clean
 
 demo: $(VENV)/.cpu
-	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(FRESH),--fresh) $(if $(PORT),--port $(PORT))
 
 test: lint
 	$(BIN)/python -m pytest

@@ -64,11 +64,15 @@ def sandbox(
 
 def demo(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Stop after the conversation.")] = False,
-    port: Port = 0,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the conversation, and keep nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the last demo, and play the conversation.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help=f"The port of the web chat, else {WEB_CHAT}, or a free one with --once."),
+    ] = None,
 ) -> None:
     """Play a conversation with a bot that learns road signs, on this computer alone."""
     from demo.play import play  # noqa: PLC0415  Draws pictures and drives a chat; nothing else needs that.
 
     del context
-    raise typer.Exit(play(once=once, port=port))
+    raise typer.Exit(play(once=once, fresh=fresh, port=port))
