@@ -85,15 +85,17 @@ class Conversation:
         self._transcript = transcript
         self._ahead = ahead
         self.score = Score()
-        self._order(FIRST)
+        self._order_lessons(FIRST)
 
     async def play(self) -> None:
         """The whole of it. Raises TimeoutError where the bot falls silent."""
         self._transcript.heading("Ada shows the bot some road signs")
         await self._teach(FIRST)
         self._transcript.heading("She lets it learn")
-        await self._train()
-        self._order([LATER])
+        self._order_questions(FIRST)
+        await self.train()
+        self._order_lessons([LATER])
+        self._order_questions([LATER])
         self._transcript.heading("She asks about signs it has not seen")
         for name in FIRST:
             await self._quiz(name)
@@ -102,16 +104,17 @@ class Conversation:
         self._transcript.heading("She asks about the new sign")
         await self._quiz(LATER)
 
-    def _order(self, names: Sequence[str]) -> None:
-        """Have drawn what she will need of these classes."""
+    def _order_lessons(self, names: Sequence[str]) -> None:
         for name in names:
             self._ahead.order(name, 1 + sum(ALBUMS))
+
+    def _order_questions(self, names: Sequence[str]) -> None:
         for name in names:
             self._ahead.order(name, QUESTIONS)
 
     async def _add(self) -> None:
         await self._teach([LATER])
-        await self._train()
+        await self.train()
 
     async def _teach(self, names: Sequence[str]) -> None:
         """Of each class one photo by itself, and albums, with captions; each of them gets a receipt.
@@ -133,7 +136,7 @@ class Conversation:
         """The bot's answer to a captioned photo, or to the first of an album."""
         self._transcript.bot((await self._ada.reply_to(sent["message_id"], ANSWER_SECONDS))["text"])
 
-    async def _train(self) -> None:
+    async def train(self) -> None:
         """Ask for a run until one is hers, not somebody's that was under way, and has made a version."""
         for _ in range(TRIES):
             self._transcript.ada("/train")

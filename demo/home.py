@@ -47,7 +47,6 @@ class Home:
         """Whether an earlier demo has left something here."""
         return self.data.exists()
 
-    @property
     def ended(self) -> bool:
         """Whether the conversation was played to its end."""
         return (self.folder / MARKER).read_text("utf-8") == ENDED

@@ -30,7 +30,9 @@ from storage.errors import RetrainbotError
 FOLDER = Path("demo-data")
 PORT = 8081
 ANSWER_SECONDS = 60.0
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDINGS = [signal.SIGINT, signal.SIGTERM]
+if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+    ENDINGS.append(signal.SIGHUP)
 
 
 def play(*, once: bool, fresh: bool, port: int | None) -> int:
@@ -46,7 +48,7 @@ def play(*, once: bool, fresh: bool, port: int | None) -> int:
         port = 0 if once else PORT
     try:
         with _passing() if once else home.opened(FOLDER.absolute()) as here:
-            if once or fresh or not here.ended:
+            if once or fresh or not here.ended():
                 _begin(here, transcript, fresh=fresh)
             return _run(_Demo(here, transcript, once=once).play(port))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -106,7 +108,7 @@ class _Demo:
                 " the bot and its trainer are starting."
             )
             try:
-                passed = await (self._resume(ada, ahead) if self._home.ended else self._begin(ada, ahead))
+                passed = await (self._resume(ada, ahead) if self._home.ended() else self._begin(ada, ahead))
             except TimeoutError as error:
                 self._transcript.plain(f"The bot fell silent: {error}\nThe end of its log:\n{tail(self._home.log)}")
                 return 1
@@ -150,9 +152,10 @@ def _end_on_signals(transcript: Transcript) -> None:
     def end() -> None:
         for number in ENDINGS:
             loop.add_signal_handler(number, lambda: None)
-        transcript.plain("\nThe bot and its trainer are being stopped.")
         if main:
             main.cancel()
+        with contextlib.suppress(OSError):  # The terminal may be gone.
+            transcript.plain("\nThe bot and its trainer are being stopped.")
 
     for number in ENDINGS:
         loop.add_signal_handler(number, end)
