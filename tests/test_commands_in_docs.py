@@ -7,7 +7,6 @@ import ast
 import asyncio
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +82,7 @@ class Terminal:
         # Make lets its command end, and then says by its own status that it was interrupted.
         assert status in ({0, -signal.SIGINT} if line.startswith("make ") else {0})
         assert not self.shows("Traceback")
+        assert not self.shows("] Error")  # Make's words for a command that failed.
 
     @asynccontextmanager
     async def _started(self, line: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -127,7 +127,9 @@ def home(tmp_path: Path, photos: dict[str, list[bytes]]) -> Path:
 def checkout(tmp_path: Path) -> Path:
     """The files that git has, and a `.venv` of its own that leads to the running Python and counts as installed."""
     folder = tmp_path / "retrainbot"
-    listed = subprocess.run(["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    listed = subprocess.run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
     for name in listed.stdout.decode().split("\0")[:-1]:
         _put(folder / name, (ROOT / name).read_bytes())
     (folder / ".venv").mkdir()
@@ -189,6 +191,14 @@ def test_no_command_stands_outside_a_block(page: Path) -> None:
     text = page.read_text("utf-8")
     assert {block.kind for block in blocks(page)} <= KINDS
     assert re.findall(r"^    .*", FENCED.sub("", text), re.MULTILINE) == []
+
+
+def test_every_make_command_in_the_text_has_a_target(checkout: Path) -> None:
+    """Whatever a page tells to make in passing, make knows how to."""
+    pages = [README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    typed = {command for page in pages for command in re.findall("`(make [^`]+)`", page.read_text("utf-8"))}
+    for command in sorted(typed):
+        subprocess.run([*command.split(), "--dry-run"], cwd=checkout, capture_output=True, check=True)
 
 
 @pytest.mark.parametrize("name", ["getting-started", "operating", "faq"])
@@ -257,9 +267,9 @@ def changed(config: str, lines: Sequence[str]) -> str:
             section = line
             continue
         name = line.partition(" = ")[0]
-        place = re.compile(rf"^({re.escape(section)}\n(?:(?!\[).*\n)*?){name} = .*", re.MULTILINE)
-        config, count = place.subn(lambda found, line=line: found[1] + line, config)  # type: ignore[misc]
-        assert count == 1, f"{section} has no {name}"
+        found = re.search(rf"^{re.escape(section)}\n(?:(?!\[).*\n)*?(?={name} = )", config, re.MULTILINE)
+        assert found, f"{section} has no {name}"
+        config = config[: found.end()] + line + config[config.index("\n", found.end()) :]
     return config
 
 
