@@ -6,17 +6,19 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sandbox import person
+from sandbox import pages, person
 from sandbox.bell import Bell
 from sandbox.call import Call
 from sandbox.errors import ApiError, BadRequestError, ConnectionDroppedError, PersonError
 from sandbox.faults import DOWNLOAD, Fault
 from sandbox.files import FileStore
+from sandbox.guard import Guard
 from sandbox.guide import Guide
 from sandbox.limits import DOWNLOAD as DOWNLOAD_LIMIT
 from sandbox.methods import METHODS
@@ -43,6 +45,12 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time, guide: Guid
             Route(f"{chat}/callbacks", person.tap, methods=["POST"]),
             Route("/client/files/{file_id}", person.file),
             Route("/client/faults", person.faults, methods=[*_BOTH, "DELETE"]),
+            Route(f"{chat}/commands", pages.menu),
+            Route("/client/world", pages.world),
+            Route("/client/stream", pages.stream),
+            Route("/client/samples/{path:path}", pages.sample),
+            Route("/web/{path:path}", pages.part),
+            Route("/", pages.index),
         ],
         exception_handlers={
             ApiError: _refuse,
@@ -51,9 +59,10 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time, guide: Guid
             ConnectionDroppedError: _hang_up,
             ClientDisconnect: _gone,
         },
+        middleware=[Middleware(Guard)],
     )
     app.state.world = World(FileStore(folder), clock)
-    app.state.guide = guide
+    app.state.guide = guide or Guide()
     return app
 
 

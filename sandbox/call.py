@@ -10,7 +10,6 @@ from sandbox.keyboards import inline_keyboard, reply_keyboard
 from sandbox.limits import BATCH
 from sandbox.parameters import Parameters
 from sandbox.people import known_people
-from sandbox.profile import profile
 from sandbox.world import Bot, World
 
 Result = dict[str, Any] | list[Any] | bool | int
@@ -38,18 +37,15 @@ class Call:
             raise BadRequestError("chat not found")
         return chat
 
-    def me(self) -> dict[str, Any]:
-        """The bot itself, as a Bot API User."""
-        name = profile(self.world, self.bot).texts.get(("name", ""))
-        return self.bot.user() | ({"first_name": name} if name else {})
-
     def media(self) -> Media:
         return Media(self.world.files, self.bot.id)
 
     def formatted(self, name: str, parameters: Parameters | None = None) -> dict[str, Any]:
         """The message fields of `name` (text or caption), of the call or of `parameters` nested in it."""
         chat = self.chat()
-        return formatted(parameters or self.parameters, name, lambda: known_people(chat) | {self.bot.id: self.me()})
+        return formatted(
+            parameters or self.parameters, name, lambda: known_people(chat) | {self.bot.id: self.bot.user()}
+        )
 
     def message(self, chat: Chat, what: str) -> Message:
         """The message of that chat that is meant. Raises BadRequestError where there is none to `what` (a verb)."""
@@ -86,7 +82,7 @@ class Call:
         topic = {} if thread is None else {"message_thread_id": thread, "is_topic_message": True}
         shown = looks(self.parameters) | inline_keyboard(self.parameters)
         keyboard = reply_keyboard(self.parameters)
-        message = chat.post(self.me(), content | shown | topic, self.reply_to(chat))
+        message = chat.post(self.bot.user(), content | shown | topic, self.reply_to(chat))
         if keyboard:
             chat.note("keyboard", message_id=message["message_id"], reply_markup=keyboard)
         return message

@@ -1,7 +1,7 @@
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from sandbox.limits import EVENTS_KEPT, MESSAGES_KEPT
@@ -94,6 +94,15 @@ class Chat:
         """Messages with a higher id, oldest first."""
         newer = list(takewhile(lambda message_id: message_id > after, reversed(self.stored)))
         return [self.show(message_id) for message_id in reversed(newer)]
+
+    def latest(self, count: int, before: int | None = None) -> list[Message]:
+        """The last `count` messages, or of those with an id below `before`, oldest first."""
+        earlier = (message_id for message_id in reversed(self.stored) if before is None or message_id < before)
+        return [self.show(message_id) for message_id in islice(earlier, count)][::-1]
+
+    def bodies(self) -> Iterator[Message]:
+        """Every message without the one it answers, oldest first."""
+        return (stored.body for stored in self.stored.values())
 
     def events(self, after: int) -> list[dict[str, Any]]:
         """Events with a higher number, oldest first."""

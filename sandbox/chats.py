@@ -50,7 +50,7 @@ async def get_chat_administrators(call: Call) -> Result:
 
 def _members(call: Call, chat: Chat) -> dict[int, dict[str, Any]]:
     """Whoever has written there, and the bot."""
-    return known_people(chat) | {call.bot.id: call.me()}
+    return known_people(chat) | {call.bot.id: call.bot.user()}
 
 
 def _membership(chat: Chat, user: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ async def pin_chat_message(call: Call) -> Result:
     chat = call.chat()
     message = call.message(chat, "pin")
     chat.note("pinned", message_id=message["message_id"])
-    chat.post(call.me(), {"pinned_message": message})
+    chat.post(call.bot.user(), {"pinned_message": message})
     return True
 
 

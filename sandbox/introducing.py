@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.call import Call, Method, Result
 from sandbox.errors import BadRequestError
 from sandbox.limits import COMMAND_DESCRIPTION, COMMANDS, DESCRIPTION, NAME, SHORT_DESCRIPTION
-from sandbox.profile import profile
+from sandbox.menu import scope_key
 
 _COMMAND = re.compile(r"[a-z0-9_]{1,32}")
 _BUTTONS = {"default", "commands", "web_app"}
@@ -15,7 +15,7 @@ _EVERYWHERE = 0  # stands for all chats without a button of their own
 
 
 async def get_me(call: Call) -> Result:
-    return call.me() | {
+    return call.bot.user() | {
         "can_join_groups": True,
         "can_read_all_group_messages": True,
         "supports_inline_queries": False,
@@ -29,19 +29,19 @@ async def _set_text(call: Call, *, kind: str, limit: int) -> Result:
     text = call.parameters.text(kind) or ""
     if len(text) > limit:
         raise BadRequestError(f"{kind} has {len(text)} characters, more than {limit}")
-    profile(call.world, call.bot).texts[kind, _language(call)] = text
+    call.bot.texts[kind, _language(call)] = text
     return True
 
 
 async def _get_text(call: Call, *, kind: str) -> Result:
     """The text for that language, else the one for all languages."""
-    texts = profile(call.world, call.bot).texts
+    texts = call.bot.texts
     return {kind: texts.get((kind, _language(call))) or texts.get((kind, "")) or ""}
 
 
 async def get_my_name(call: Call) -> Result:
-    name = profile(call.world, call.bot).texts.get(("name", _language(call)))
-    return {"name": name or call.me()["first_name"]}
+    name = call.bot.texts.get(("name", _language(call)))
+    return {"name": name or call.bot.user()["first_name"]}
 
 
 set_my_name: Method = partial(_set_text, kind="name", limit=NAME)
@@ -78,9 +78,8 @@ def _command(item: Any) -> dict[str, str]:
 
 
 def _command_key(call: Call) -> tuple[str, str]:
-    """Which list: by scope (in one spelling) and language."""
-    scope = call.parameters.mapping("scope") or {"type": "default"}
-    return repr(sorted(scope.items())), _language(call)
+    """Which list: by scope and language."""
+    return scope_key(call.parameters.mapping("scope") or {"type": "default"}), _language(call)
 
 
 def _language(call: Call) -> str:
@@ -91,12 +90,12 @@ async def set_chat_menu_button(call: Call) -> Result:
     button = call.parameters.mapping("menu_button") or {"type": "default"}
     if button.get("type") not in _BUTTONS:
         raise BadRequestError("can't parse menu button: unknown type")
-    profile(call.world, call.bot).menus[_menu(call)] = button
+    call.bot.menus[_menu(call)] = button
     return True
 
 
 async def get_chat_menu_button(call: Call) -> Result:
-    menus = profile(call.world, call.bot).menus
+    menus = call.bot.menus
     return menus.get(_menu(call)) or menus.get(_EVERYWHERE) or {"type": "default"}
 
 

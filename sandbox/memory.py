@@ -57,12 +57,14 @@ class KeptTap:
 
 @dataclass(frozen=True)
 class KeptBot:
-    """`commands` are lists by scope and language; `coming` is the id of its next update."""
+    """`commands` and `texts` as in `Bot`, each with its key before it; `coming` is the id of its next update."""
 
     id: int
     came: bool
     webhook: KeptWebhook | None
     commands: list[tuple[str, str, list[dict[str, str]]]]
+    texts: list[tuple[str, str, str]]
+    menus: dict[int, dict[str, Any]]
     taps: list[KeptTap]
     allowed: list[str] | None
     waiting: list[Waiting]
@@ -185,6 +187,8 @@ def _kept_bot(bot: Bot, spare: int) -> KeptBot:
         came=bot.came,
         webhook=KeptWebhook(hook.url, hook.secret, hook.connections) if hook else None,
         commands=[(*key, commands) for key, commands in bot.commands.items()],
+        texts=[(*key, text) for key, text in bot.texts.items()],
+        menus=dict(bot.menus),
         taps=[
             KeptTap(query, tap.chat.info["id"], tap.message_id, tap.from_id, tap.expires)
             for query, tap in bot.taps.items()
@@ -217,6 +221,8 @@ def _bot(world: World, kept: KeptBot) -> Bot:
         came=kept.came,
         webhook=Webhook(kept.webhook.url, kept.webhook.secret, kept.webhook.connections) if kept.webhook else None,
         commands={(scope, language): commands for scope, language, commands in kept.commands},
+        texts={(kind, language): text for kind, language, text in kept.texts},
+        menus=kept.menus,
         taps={
             tap.query: Tap(world.chats[kept.id, tap.chat], tap.message, tap.person, tap.expires)
             for tap in kept.taps

@@ -48,18 +48,25 @@ class Webhook:
 
 @dataclass
 class Bot:
-    """One bot, known by its id."""
+    """One bot, known by its id.
+
+    What it tells about itself: `commands` by scope and language, `texts` (name and descriptions) by kind and
+    language, and by chat the `menus` button beside the text field, 0 being all other chats.
+    """
 
     id: int
     updates: Updates
     came: bool = False
     webhook: Webhook | None = None
     commands: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    menus: dict[int, dict[str, Any]] = field(default_factory=dict)
     taps: dict[str, Tap] = field(default_factory=dict)
 
     def user(self) -> dict[str, Any]:
         """The Bot API's User."""
-        return {"id": self.id, "is_bot": True, "first_name": "Sandbox bot", "username": f"sandbox_{self.id}_bot"}
+        name = self.texts.get(("name", "")) or "Sandbox bot"
+        return {"id": self.id, "is_bot": True, "first_name": name, "username": f"sandbox_{self.id}_bot"}
 
 
 class World:
@@ -96,6 +103,7 @@ class World:
         if not bot.came or method.lower() == "getme":
             bot.came = True
             self.latest = bot.id
+            self.bell.ring()
         return bot
 
     def bot(self, bot_id: int | None = None) -> Bot:
@@ -114,6 +122,28 @@ class World:
         if key not in self.chats:
             self.chats[key] = Chat(info, self.numbers)
         return self.chats[key]
+
+    def callers(self) -> list[Bot]:
+        """The bots that have called, in the order in which they first did."""
+        return [bot for bot in self.bots.values() if bot.came]
+
+    def people(self) -> list[dict[str, Any]]:
+        """Everybody who has spoken, as they called themselves last."""
+        spoken = (message["from"] for chat in self.chats.values() for message in chat.bodies())
+        return list({user["id"]: user for user in spoken if not user["is_bot"]}.values())
+
+    def events(self, after: int) -> list[dict[str, Any]]:
+        """The events of every bot's chats with a higher number, oldest first, each with its `bot` and `chat_id`."""
+        found = [
+            event | {"bot": bot_id, "chat_id": chat_id}
+            for (bot_id, chat_id), chat in self.chats.items()
+            for event in (chat.events(after) if bot_id != NOBODY else [])
+        ]
+        return sorted(found, key=lambda event: int(event["seq"]))
+
+    def last_event(self) -> int:
+        """The highest number of an event so far; 0 where there was none."""
+        return max((chat.history[-1]["seq"] for chat in self.chats.values() if chat.history), default=0)
 
     def deliver(self, bot: Bot, message: Message) -> None:
         """Let a person's message wait for the bot."""

@@ -17,16 +17,18 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from browsing import browsing, needs_browser
 from conftest import TOKEN
+from playwright.async_api import Page, expect
 from rich.console import Console
 
-from demo import home, tour
+from demo import home
 from demo.ahead import Ahead
 from demo.conversation import Conversation
 from demo.people import ADA, YOU
+from demo.tour import MADE, NEW
 from demo.transcript import Transcript
 from sandbox.client import Person
-from sandbox.guide import Step
 from sandbox.server import running
 from storage.errors import RetrainbotError
 
@@ -158,39 +160,47 @@ def test_a_second_demo_is_refused(folder: Path, demo: Running) -> None:
     assert len(second.errors.splitlines()) == 1
 
 
-async def take(step: Step, you: Person, ada: Person, samples: Path) -> None:
-    """Do what the page does for a step, and wait until it is done."""
-    if len(step.samples) > 1:
-        await you.album([(samples / name).read_bytes() for name in step.samples], step.caption)
-    elif step.samples:
-        await you.photo((samples / step.samples[0]).read_bytes(), step.caption)
-    elif step.say:
-        await you.say(step.say)
-    if step.until:
-        watched = {None: you, ADA: ada}[step.chat]
-        await watched.wait_for(lambda message: done(step, message), PATIENCE)
+async def say_train(page: Page) -> None:
+    await page.locator("#text").fill("/train")
+    await page.locator("#text").press("Enter")
 
 
-def done(step: Step, message: Message) -> bool:
-    return re.search(step.until, message.get("text") or message.get("caption") or "") is not None
+async def learnt(page: Page) -> None:
+    """The new sign is asked about until it is known, with what the step's text says to do meanwhile."""
+    tour = page.locator("#tour")
+    answers = page.locator(".theirs .words", has_text=re.compile(r"Version \d+$"))
+    runs = page.locator(".theirs .words", has_text=re.compile(MADE))
+    while True:
+        known = await answers.count()
+        await tour.get_by_role("button", name="Send").click()
+        await expect(answers).to_have_count(known + 1, timeout=PATIENCE * 1000)
+        if "6 of 6" in await tour.inner_text():
+            return
+        known = await runs.count()  # Ada's run may have come first.
+        await say_train(page)
+        await expect(runs).to_have_count(known + 1, timeout=PATIENCE * 1000)
 
 
-async def test_the_tour_can_be_taken(folder: Path, demo: Running) -> None:
-    """Each step is done by what its button sends, while Ada goes on teaching; the new sign is known in the end."""
-    samples = folder / "demo-data" / "samples"
-    *before, ask, own = tour.STEPS
-    async with Person(demo.url, YOU, "You") as you, Person(demo.url, ADA) as ada:
-        for step in before:
-            await take(step, you, ada, samples)
-        for _ in range(3):  # Ada's run may have come first; then the step's text says what to do.
-            sent = await you.photo((samples / ask.samples[0]).read_bytes(), ask.caption)
-            answer = await you.reply_to(sent["message_id"], PATIENCE)
-            if done(ask, answer):
-                break
-            await take(before[-1], you, ada, samples)
-        assert done(ask, answer), answer["text"]
-        await take(own, you, ada, samples)
-        await you.wait_for(lambda message: "/train" in message["text"], PATIENCE)
+@needs_browser
+async def test_the_tour_can_be_taken(demo: Running) -> None:
+    """Each step is done by its button, while Ada goes on teaching; the new sign is known in the end."""
+    async with browsing() as context:
+        page = await context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        await page.goto(demo.url)
+        tour = page.locator("#tour")
+        await tour.get_by_role("button", name="Look at Ada’s chat").click()
+        await page.locator(".theirs .words", has_text=re.compile(MADE)).first.wait_for()
+        await page.go_back()
+        for number, button in ((2, "Send"), (3, f"Send as “{NEW}”"), (4, "Send /train")):
+            await tour.get_by_text(f"{number} of 6").wait_for()
+            await tour.get_by_role("button", name=button).click()
+        await tour.get_by_text("5 of 6").wait_for()
+        await learnt(page)
+        await tour.get_by_role("button", name="Send /help").click()
+        await page.locator(".theirs", has_text="what I can do").first.wait_for()
+        await tour.get_by_role("button", name="Done").click()
+        await expect(tour).to_be_hidden()
 
 
 def test_ada_is_not_disturbed(demo: Running) -> None:

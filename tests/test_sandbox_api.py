@@ -52,7 +52,7 @@ async def test_what_is_no_token_is_unauthorised(client: httpx.AsyncClient, token
 async def test_unknown_methods_and_addresses_are_not_found(client: httpx.AsyncClient, bot: BotApi) -> None:
     """A method that does not exist, and any other address, answers 404 in the envelope."""
     assert await bot.ask("sendPigeon") == {"ok": False, "error_code": 404, "description": "Not Found"}
-    assert (await client.get("/")).json()["error_code"] == 404
+    assert (await client.get("/elsewhere")).json()["error_code"] == 404
 
 
 async def test_method_names_ignore_case_and_parameters_come_in_four_ways(
