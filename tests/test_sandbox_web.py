@@ -208,7 +208,13 @@ async def test_the_narrowest_menu_is_offered(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"host": "evil.example"}, {"host": "evil.example:8081"}, {"origin": "https://evil.example"}, {"origin": "null"}],
+    [
+        {"host": "evil.example"},
+        {"host": "evil.example:8081"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:1"},
+    ],
 )
 async def test_pages_from_elsewhere_are_refused(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     """No other site's page, open in the same browser, reads or writes here; nor by a name that leads here."""
@@ -217,6 +223,16 @@ async def test_pages_from_elsewhere_are_refused(client: httpx.AsyncClient, heade
     posted = await client.post(f"/client/chats/{ADA}/messages", data={"text": "x"}, headers=headers)
     assert posted.status_code == 403
     assert (await client.get(f"/client/chats/{ADA}/messages")).json()["messages"] == []
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_addresses_in_pages_from_elsewhere_do_nothing(client: httpx.AsyncClient, site: str) -> None:
+    """A picture of another site calls no method by its address, though it brings no origin; a link opens the chat."""
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
+    hook = {"url": "https://evil.example/"}
+    assert (await client.get(f"/bot{TOKEN}/setWebhook", params=hook, headers=headers)).status_code == 403
+    assert (await client.get("/client/stream", headers=headers)).status_code == 403
+    assert (await client.get("/", headers={"sec-fetch-site": site, "sec-fetch-mode": "navigate"})).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["localhost:99", "127.0.0.1", "[::1]:8081"])
