@@ -418,7 +418,7 @@ async def test_a_refusal_is_told_and_nothing_is_lost(url: str, bot: BotCalls, op
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 async def test_a_phone_shows_one_thing_at_a_time(colours: str) -> None:
-    """On a narrow window the chats are one page and a chat is another, and nothing is wider than the window."""
+    """On a narrow window the chats are one page and a chat is another, to and fro; nothing is wider than the window."""
     options: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "color_scheme": colours, "has_touch": True}
     async with running() as sandbox, calling(sandbox.url) as bot, browsing(**options) as context:
         await talk(sandbox.url, "hello")
@@ -431,6 +431,8 @@ async def test_a_phone_shows_one_thing_at_a_time(colours: str) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth") == 360
         await page.get_by_role("button", name="Back to the chats").click()
         await expect(page.locator("#sidebar")).to_be_visible()
+        await page.locator("#chats button").click()
+        await expect(page.locator("#chat")).to_be_visible()
 
 
 async def test_before_a_bot_comes_the_page_says_how(open_page: OpenPage, context: BrowserContext) -> None:

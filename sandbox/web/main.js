@@ -42,8 +42,8 @@ const taps = new Map(); // query id → the button that waits for its answer
 const answers = new Map(); // answers that came before their query's id was known
 
 /** The address says who looks at which chat, so that it can be kept, shared and opened twice. */
-const visit = (person, { bot, chat }) => {
-  location.hash = new URLSearchParams({ bot, person: person.id, chat });
+const visit = (person, place) => {
+  location.hash = new URLSearchParams({ ...place, person: person.id });
 };
 
 function fromAddress() {
@@ -148,7 +148,7 @@ $("theme").addEventListener("click", () => {
 });
 theme(localStorage.getItem("theme") ?? "system");
 
-$("back").addEventListener("click", () => document.body.classList.remove("reading"));
+$("back").addEventListener("click", () => visit(me));
 $("address").textContent = `${location.origin}/bot`;
 window.addEventListener("hashchange", follow);
 store.addEventListener("connected", () => show($("lost"), store.connected === false));
