@@ -1,6 +1,8 @@
 """The web chat in a real browser, with the real bot or plain calls of the Bot API at the other end."""
 
+import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from browsing import browsing, needs_browser
 from conftest import ADA, Chat, Painter, PublishTiny
-from playwright.async_api import BrowserContext, FilePayload, Page, expect
+from playwright.async_api import BrowserContext, FilePayload, Page, Route, expect
 
 from sandbox.client import Person
 from sandbox.guide import Guide, Step
@@ -379,6 +381,28 @@ async def test_people_and_chats_are_switched(url: str, bot: BotCalls, open_page:
     await expect(page.locator(".mine .words")).to_have_text("from Bo")
     await page.go_back()
     await expect(page.locator("#title")).to_have_text("Group 5")
+
+
+async def test_a_slow_answer_shows_once(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """A chat that is left and opened again before its messages have come shows each of them once."""
+    await talk(url, "from Ada")
+    await talk(url, "for all", chat=-5)
+    page = await open_page(url, bot=BOT, chat=-5)
+    await expect(page.locator("article")).to_have_count(1)
+    held, slow = asyncio.Event(), re.compile(f"/chats/{ADA}/messages")
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route(slow, hold)
+    private, group = page.locator("#chats button").first, page.locator("#chats button").last
+    for chat in (private, group, private):
+        await chat.click()
+    await expect(page.locator("#title")).to_have_text("Sandbox bot")
+    held.set()
+    await bot("sendMessage", chat_id=ADA, text="Good day")
+    await expect(page.locator("article .words")).to_have_text(["from Ada", "Good day"])
 
 
 async def test_the_bot_is_seen_at_work(url: str, bot: BotCalls, open_page: OpenPage) -> None:

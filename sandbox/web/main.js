@@ -151,7 +151,10 @@ theme(localStorage.getItem("theme") ?? "system");
 $("back").addEventListener("click", () => visit(me));
 $("address").textContent = `${location.origin}/bot`;
 window.addEventListener("hashchange", follow);
-store.addEventListener("connected", () => show($("lost"), store.connected === false));
+store.addEventListener("connected", () => {
+  show($("lost"), !store.connected);
+  if (store.connected && open && !open.loaded) timeline.open(open, me); // It may have been lost in the middle.
+});
 store.addEventListener("chats", () => {
   if (!open) follow();
   document.title = title();

@@ -14,7 +14,8 @@ class Chat {
     this.info = info;
     this.messages = new Map();
     this.loaded = false;
-    this.missed = null; // events that came while messages were loading
+    this.loading = null; // the promise of messages that are on their way
+    this.missed = []; // events that came meanwhile
     this.complete = false;
     this.unread = 0;
     this.latest = null;
@@ -68,22 +69,23 @@ export class Store extends EventTarget {
     return this.chats.get(place);
   }
 
-  /** Load the latest messages of a chat, or the ones before those that are there. */
-  async load(chat) {
+  /** Load the latest messages of a chat, or the ones before those that are there; whoever asks meanwhile gets the same. */
+  load(chat) {
+    chat.loading ??= this.#load(chat).finally(() => (chat.loading = null));
+    return chat.loading;
+  }
+
+  async #load(chat) {
     const first = chat.loaded ? chat.messages.keys().next().value : undefined;
     chat.missed = [];
-    try {
-      const found = await api.messages(chat.place, PAGE, first);
-      chat.complete = found.length < PAGE;
-      const known = chat.messages;
-      chat.messages = new Map(found.map((message) => [message.message_id, message]));
-      for (const [id, message] of known) chat.messages.set(id, message);
-      chat.loaded = true;
-      for (const event of chat.missed) this.#keep(chat, event);
-      return [...chat.messages.values()].filter(({ message_id: id }) => !known.has(id) && !(first && id > first));
-    } finally {
-      chat.missed = null;
-    }
+    const found = await api.messages(chat.place, PAGE, first);
+    chat.complete = found.length < PAGE;
+    const known = chat.messages;
+    chat.messages = new Map(found.map((message) => [message.message_id, message]));
+    for (const [id, message] of known) chat.messages.set(id, message);
+    chat.loaded = true;
+    for (const event of chat.missed) this.#keep(chat, event);
+    return [...chat.messages.values()].filter(({ message_id: id }) => !known.has(id) && !(first && id > first));
   }
 
   #meet(user) {
@@ -96,7 +98,7 @@ export class Store extends EventTarget {
     const chat = this.chat(event.bot, info);
     if (event.message) this.#note(chat, event);
     if (event.type === "keyboard") chat.keyboard = event.reply_markup;
-    chat.missed?.push(event);
+    if (chat.loading) chat.missed.push(event);
     this.#keep(chat, event);
     if (isNew || event.type === "sent") this.#fire("chats");
     this.#fire(event.type, { ...event, chat });
