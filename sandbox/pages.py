@@ -5,9 +5,9 @@
   "last_message", "keyboard"}...], "guide"}``. `world` names this sandbox's memory, so that a page can tell another
   one; `last` is the number of the latest event; `keyboard` is the reply keyboard shown last, or its removal; `guide`
   is `sandbox.guide.Guide`, its samples as [{"name", "files": [path...]}] or null.
-- ``GET /client/stream?after=SEQ``: server-sent events. First one called ``world``, with the same `world`; then every
-  event of every chat, as `sandbox.chat.Chat` says, with `bot` and `chat_id`, its number being its id; and one called
-  ``bots`` whenever another bot has come.
+- ``GET /client/stream?after=SEQ``: server-sent events. First one called ``world``, with the same `world` and how many
+  `bots` have come; then every event of every chat, as `sandbox.chat.Chat` says, with `bot` and `chat_id`, its number
+  being its id; and one called ``bots`` whenever another bot has come.
 - ``GET /client/chats/{chat_id}/commands?bot=ID&from_id=ID&from_language=TAG``: ``{"commands": [BotCommand...]}``.
 - ``GET /client/samples/{path}``: the bytes of a sample photo.
 """
@@ -143,8 +143,8 @@ async def stream(request: Request) -> Response:
 
 
 async def _events(here: World, after: int) -> AsyncIterator[str]:
-    yield f"retry: {RETRY}\n" + _event({"world": here.id}, kind="world")
     known = len(here.callers())
+    yield f"retry: {RETRY}\n" + _event({"world": here.id, "bots": known}, kind="world")
     while not here.bell.closed:
         news = await here.bell.until(partial(_news, here, after, known), HEARTBEAT)
         for event in news:

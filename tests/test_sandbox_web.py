@@ -148,7 +148,7 @@ async def test_events_of_every_chat_are_streamed(client: httpx.AsyncClient) -> N
     world = (await client.get("/client/world")).json()
     async with client.stream("GET", "/client/stream", params={"after": world["last"]}) as response:
         stream = Stream(response)
-        assert json.loads((await stream.next())["data"]) == {"world": world["world"]}
+        assert json.loads((await stream.next())["data"]) == {"world": world["world"], "bots": 1}
         await say(client, "in private")
         await say(client, "to all", chat=-5)
         private, group = await stream.next(), await stream.next()
