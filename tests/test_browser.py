@@ -376,11 +376,45 @@ async def test_people_and_chats_are_switched(url: str, bot: BotCalls, open_page:
     await write(page, "Ada here")
     await expect(page.locator(".mine")).to_have_count(1)
     await bot("sendMessage", chat_id=ADA, text="For you alone")
-    await expect(page.locator("#chats .unread")).to_have_text("1")
+    await expect(page.locator("#chats .unread")).to_have_text("1 unread")
+    await expect(page).to_have_title("(1) Sandbox chat")
     await page.get_by_label("You are").select_option("Bo")
     await expect(page.locator(".mine .words")).to_have_text("from Bo")
     await page.go_back()
     await expect(page.locator("#title")).to_have_text("Group 5")
+
+
+async def test_the_list_of_chats_keeps_up(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """It shows the last message as it is now, edited or deleted, counts only what others say, and loses no click."""
+    await talk(url, "from Ada")
+    await talk(url, "for all", chat=-5)
+    page = await open_page(url, bot=BOT, chat=-5)
+    private = page.locator("#chats button").first
+    await talk(url, "again from Ada")
+    await expect(private).to_contain_text("You: again from Ada")
+    await expect(private.locator(".unread")).to_have_count(0)
+    sent = await bot("sendMessage", chat_id=ADA, text="10 %")
+    await private.hover()
+    await page.mouse.down()
+    await bot("editMessageText", chat_id=ADA, message_id=sent["message_id"], text="100 %")
+    await expect(private).to_contain_text("100 %")
+    await page.mouse.up()
+    await expect(page.locator("#title")).to_have_text("Sandbox bot")
+    await bot("deleteMessage", chat_id=ADA, message_id=sent["message_id"])
+    await expect(private).to_contain_text("You: again from Ada")
+
+
+async def test_whoever_is_made_up_in_one_window_stays(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """Two windows may both introduce somebody; a third knows both."""
+    await talk(url, "hello")
+    windows = [await open_page(url, bot=BOT) for _ in range(2)]
+    for page, name in zip(windows, ("Bo", "Cy"), strict=True):
+        await page.get_by_role("button", name="Somebody new").click()
+        await page.get_by_label("Name").fill(name)
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.locator("#person")).to_contain_text(name)
+    third = await open_page(url, bot=BOT)
+    await expect(third.locator("#person option")).to_have_text(["Ada", "Bo", "Cy"])
 
 
 async def test_a_slow_answer_shows_once(url: str, bot: BotCalls, open_page: OpenPage) -> None:
@@ -459,14 +493,37 @@ async def test_a_phone_shows_one_thing_at_a_time(colours: str) -> None:
         await expect(page.locator("#chat")).to_be_visible()
 
 
-async def test_before_a_bot_comes_the_page_says_how(open_page: OpenPage, context: BrowserContext) -> None:
+async def test_before_a_bot_comes_the_page_says_how(url: str, context: BrowserContext) -> None:
     """Without a bot the page tells the address; it opens the chat by itself as soon as one calls."""
-    async with running(guide=Guide(people=((ADA, "Ada"),))) as sandbox:
-        page = await context.new_page()
-        await page.goto(sandbox.url)
-        await expect(page.locator("#address")).to_have_text(f"{sandbox.url}/bot")
-        async with calling(sandbox.url):
-            await expect(page.locator("#chat")).to_be_visible()
+    page = await context.new_page()
+    await page.goto(url)
+    await expect(page.locator("#address")).to_have_text(f"{url}/bot")
+    await expect(page.get_by_role("button", name="New group")).to_be_disabled()
+    await page.get_by_role("button", name="Somebody new").click()
+    await page.get_by_label("Name").fill("Bo")
+    await page.get_by_role("button", name="Add").click()
+    await expect(page.get_by_label("You are").locator("option:checked")).to_have_text("Bo")
+    async with calling(url):
+        await expect(page.locator("#chat")).to_be_visible()
+        await write(page, "hello")
+        await expect(page.locator(".mine")).to_have_count(1)
+
+
+async def test_a_bot_that_comes_before_the_page_listens_is_noticed(url: str, context: BrowserContext) -> None:
+    """Between the page's first look and its listening a bot may come, and is not missed."""
+    page = await context.new_page()
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/client/stream*", hold)
+    await page.goto(url)
+    await expect(page.locator("#instructions")).to_be_visible()
+    async with calling(url):
+        held.set()
+        await expect(page.locator("#chat")).to_be_visible()
 
 
 async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Painter) -> None:

@@ -38,6 +38,7 @@ const tour = new Tour(store, {
 
 let me = null;
 let open = null;
+let quiet; // the timer that ends a chat action
 const taps = new Map(); // query id → the button that waits for its answer
 const answers = new Map(); // answers that came before their query's id was known
 
@@ -74,6 +75,8 @@ async function follow() {
 }
 
 function subtitle(words) {
+  clearTimeout(quiet);
+  if (!open) return;
   const bot = store.bots.find(({ id }) => id === open.bot);
   $("subtitle").textContent = words ?? (open.info.type === "private" ? `@${bot?.username ?? "bot"}` : open.info.type);
 }
@@ -85,11 +88,9 @@ store.addEventListener("keyboard", ({ detail }) => {
   if (detail.reply_markup.force_reply) composer.reply(open.messages.get(detail.message_id) ?? null);
 });
 
-let quiet;
 store.addEventListener("chat_action", ({ detail }) => {
   if (detail.chat !== open) return;
   subtitle(`The bot ${ACTIONS[detail.action] ?? "is busy …"}`);
-  clearTimeout(quiet);
   quiet = setTimeout(subtitle, ACTION_SECONDS * 1000);
 });
 store.addEventListener("sent", ({ detail }) => {
@@ -155,10 +156,7 @@ store.addEventListener("connected", () => {
   show($("lost"), !store.connected);
   if (store.connected && open && !open.loaded) timeline.open(open, me); // It may have been lost in the middle.
 });
-store.addEventListener("chats", () => {
-  if (!open) follow();
-  document.title = title();
-});
+store.addEventListener("chats", () => open || follow());
 store.addEventListener("reset", async () => {
   open = null;
   const isGuided = store.guide.steps.length > 0; // Then whoever leads the tour starts the bot, too.
@@ -168,11 +166,6 @@ store.addEventListener("reset", async () => {
   await follow();
   await tour.start();
 });
-
-function title() {
-  const unread = [...store.chats.values()].reduce((sum, chat) => sum + (chat === open ? 0 : chat.unread), 0);
-  return unread ? `(${unread}) Sandbox chat` : "Sandbox chat";
-}
 
 async function start() {
   try {

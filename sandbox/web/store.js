@@ -57,7 +57,10 @@ export class Store extends EventTarget {
       event: (event) => this.#apply(event),
       bots: () => this.#refreshBots(),
       connected: (yes) => this.#connect(yes),
-      world: (id) => id !== this.world && this.#again(),
+      world: ({ world, bots }) => {
+        if (world !== this.world) this.#again();
+        else if (bots !== this.bots.length) this.#refreshBots(); // One came before anybody listened.
+      },
     });
     this.#fire("reset");
   }
@@ -100,7 +103,8 @@ export class Store extends EventTarget {
     if (event.type === "keyboard") chat.keyboard = event.reply_markup;
     if (chat.loading) chat.missed.push(event);
     this.#keep(chat, event);
-    if (isNew || event.type === "sent") this.#fire("chats");
+    if (event.type === "deleted" && event.message_id === chat.latest?.message_id) this.#lookBack(chat);
+    if (isNew || (event.message && event.message === chat.latest)) this.#fire("chats");
     this.#fire(event.type, { ...event, chat });
   }
 
@@ -108,8 +112,14 @@ export class Store extends EventTarget {
   #note(chat, { type, message }) {
     if (!message.from.is_bot && !this.people.has(message.from.id)) this.#fire("chats");
     this.#meet(message.from);
-    if (type === "sent") chat.unread += 1;
+    if (type === "sent" && message.from.id !== chat.info.id) chat.unread += 1; // In private, a person's id is the chat's.
     if (!chat.latest || message.message_id >= chat.latest.message_id) chat.latest = message;
+  }
+
+  /** What is the latest message now that the one that was is gone? */
+  async #lookBack(chat) {
+    [chat.latest = null] = await api.messages(chat.place, 1);
+    this.#fire("chats");
   }
 
   /** Change the messages of a chat that is loaded. */
