@@ -108,7 +108,7 @@ async def _uploaded(media: Media, kind: str, uploads: list[Upload]) -> list[Mess
 
 
 def _spoken(name: str, source: str) -> Message:
-    content = written(name, source, [])
+    content = written(name, source.replace("\r\n", "\n"), [])  # So a browser's form ends lines.
     if name == "text" and not content:
         raise PersonError("The text is empty.")
     return content

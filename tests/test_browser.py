@@ -462,8 +462,10 @@ async def test_a_reply_keyboard_is_pressed(url: str, bot: BotCalls, open_page: O
     await expect(page.locator("#keyboard")).to_be_hidden()
 
 
-async def test_a_refusal_is_told_and_nothing_is_lost(url: str, bot: BotCalls, open_page: OpenPage) -> None:
-    """What the sandbox does not take stays in the box, with the reason."""
+async def test_a_refusal_is_told_and_nothing_is_lost(
+    url: str, bot: BotCalls, open_page: OpenPage, paint: Painter
+) -> None:
+    """What the sandbox does not take comes back into the box, with the reason; what it took does not."""
     await talk(url, "hello")
     page = await open_page(url, bot=BOT)
     await page.locator("#files").set_input_files([jpeg(b"no picture at all")])
@@ -472,6 +474,34 @@ async def test_a_refusal_is_told_and_nothing_is_lost(url: str, bot: BotCalls, op
     await expect(page.locator("#trouble")).to_contain_text("Not sent: ")
     await expect(page.locator("#text")).to_have_value("a caption")
     await expect(page.locator("#attachments li")).to_have_count(1)
+    await page.get_by_role("button", name="Leave out photo.jpg").click()
+    good = [jpeg(paint("red"), f"{number}.jpg") for number in range(10)]
+    await page.locator("#files").set_input_files([*good, jpeg(b"no picture at all")])
+    await page.locator("#send").click()
+    await expect(page.locator("#attachments img")).to_have_count(1)
+    await expect(page.locator(".mine").last.locator(".photo")).to_have_count(10)
+
+
+async def test_whoever_writes_faster_than_it_is_sent_loses_nothing(
+    url: str, bot: BotCalls, open_page: OpenPage
+) -> None:
+    """What is written while something is on its way stays, and is sent behind it; lines end as in Telegram."""
+    await talk(url, "hello")
+    page = await open_page(url, bot=BOT)
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route(f"**/client/chats/{ADA}/messages", hold)
+    for words in ("one", "two\ntwo"):
+        await write(page, words)
+    await page.locator("#text").fill("a draft")
+    held.set()
+    await expect(page.locator(".mine .words")).to_have_text(["hello", "one", "two\ntwo"])
+    await expect(page.locator("#text")).to_have_value("a draft")
+    assert [update["message"]["text"] for update in await bot("getUpdates")] == ["hello", "one", "two\ntwo"]
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
@@ -555,8 +585,13 @@ async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Pain
         await expect(tour).to_be_hidden()
         await page.get_by_text("Sample photos").click()
         samples = page.locator("#samples").get_by_role("button", name="Attach a photo: red sign")
+        await expect(samples).to_have_count(3)
+        (tmp_path / "red sign" / "2.jpg").unlink()
+        await samples.nth(2).click()
+        await expect(page.locator("#trouble")).to_have_text("This sample photo is gone.")
         await samples.first.click()
         await samples.nth(1).drag_to(page.locator("#messages"))
+        await expect(page.locator("#drop")).to_be_hidden()
         await expect(page.locator("#attachments img")).to_have_count(2)
         await page.locator("#text").press("Enter")
         await expect(page.locator(".mine").last.locator(".photo")).to_have_count(2)

@@ -1,7 +1,7 @@
 // The page: chooses whose chat is open (kept in the address), and joins the parts.
 
 import * as api from "./api.js";
-import { Composer, fetchSample } from "./composer.js";
+import { Composer } from "./composer.js";
 import { $, h, show } from "./dom.js";
 import { showKeyboard } from "./keyboard.js";
 import { offerSamples } from "./samples.js";
@@ -29,9 +29,10 @@ const timeline = new Timeline(store, {
   say: (text) => composer.send({ text }),
   tap,
 });
-const attach = async (path) => composer.attach([await fetchSample(path)]);
+const attach = (path) => composer.attachSample(path);
 const tour = new Tour(store, {
-  send: (message) => composer.send(message),
+  say: (text) => composer.send({ text }),
+  sendSamples: (paths, caption) => composer.sendSamples(paths, caption),
   attach,
   visit: (id) => visit(store.people.get(id), { bot: open.bot, chat: id }),
 });

@@ -1,7 +1,6 @@
 // A guided tour above the writing box. A step is done when the bot says what it waits for; the reader may go on sooner.
 
 import { $, h, show } from "./dom.js";
-import { fetchSample } from "./composer.js";
 import { thumbnail } from "./samples.js";
 
 export class Tour {
@@ -13,7 +12,7 @@ export class Tour {
   #busy = false;
   #place = { chat: null, me: null };
 
-  /** `actions` are `send(message)`, `attach(path)` and `visit(chatId)`. */
+  /** `actions` are `say(text)`, `sendSamples(paths, caption)`, `attach(path)` and `visit(chatId)`. */
   constructor(store, actions) {
     this.#store = store;
     this.#actions = actions;
@@ -107,12 +106,8 @@ export class Tour {
   async #send(step, button) {
     if (this.#busy) return;
     this.#busy = button.disabled = true;
-    try {
-      if (step.say) await this.#actions.send({ text: step.say });
-      else await this.#actions.send({ files: await Promise.all(step.samples.map(fetchSample)), caption: step.caption });
-    } finally {
-      this.#busy = button.disabled = false;
-    }
+    await (step.say ? this.#actions.say(step.say) : this.#actions.sendSamples(step.samples, step.caption));
+    this.#busy = button.disabled = false;
   }
 
   #latest() {
