@@ -565,23 +565,30 @@ async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Pain
     steps = (
         Step("Ask", "Send one.", samples=("red sign/0.jpg",), until="It is red"),
         Step("Teach", "Send two.", samples=("red sign/1.jpg", "red sign/2.jpg"), caption="red", until="^Stored"),
+        Step("Watch", "Look at Bo.", until="^Dear", chat=2002),
         Step("The end", "That is all."),
     )
-    async with running(guide=Guide(tmp_path, ((ADA, "You"),), steps)) as sandbox, calling(sandbox.url) as bot:
+    async with running(guide=Guide(tmp_path, ((ADA, "You"), (2002, "Bo")), steps)) as sandbox, calling(sandbox.url) as bot:
         page = await open_page(sandbox.url, bot=BOT)
         tour = page.locator("#tour")
-        await expect(tour).to_contain_text("1 of 3")
+        await expect(tour).to_contain_text("1 of 4")
         await tour.get_by_role("button", name="Send", exact=True).click()
         await expect(page.locator(".mine .photo")).to_have_count(1)
         await bot("sendMessage", chat_id=ADA, text="It is red, version 1")
-        await expect(tour).to_contain_text("2 of 3")
+        await expect(tour).to_contain_text("2 of 4")
         await tour.get_by_role("button", name="Send as “red”").click()
         await expect(page.locator(".mine").last.locator(".photo")).to_have_count(2)
         await page.reload()
-        await expect(tour).to_contain_text("2 of 3")
+        await expect(tour).to_contain_text("2 of 4")
         await bot("sendMessage", chat_id=ADA, text="Stored")
+        await tour.get_by_role("button", name="Look at Bo’s chat").click()
+        await expect(tour.get_by_role("button", name="Look at")).to_have_count(0)
+        await talk(sandbox.url, "hello", person=2002, name="Bo")
+        await bot("sendMessage", chat_id=2002, text="Dear Bo")
+        await expect(tour).to_contain_text("4 of 4")
+        await tour.get_by_role("button", name="Back to your own chat").click()
         await expect(tour).to_contain_text("That is all.")
-        await tour.get_by_role("button", name="Done").click()
+        await tour.get_by_role("button", name="Done").press("Enter")
         await expect(tour).to_be_hidden()
         await page.get_by_text("Sample photos").click()
         samples = page.locator("#samples").get_by_role("button", name="Attach a photo: red sign")

@@ -3,12 +3,14 @@
 import { $, h, show } from "./dom.js";
 import { thumbnail } from "./samples.js";
 
+const PLACE = "tour"; // how far this browser came, in which world
+
 export class Tour {
   #store;
   #actions;
   #steps = [];
   #me = 0;
-  #state = { step: 0, since: 0 };
+  #state = { world: null, step: 0, since: 0 };
   #busy = false;
   #place = { chat: null, me: null };
 
@@ -24,12 +26,14 @@ export class Tour {
     const { people, steps } = this.#store.guide;
     this.#steps = steps;
     this.#me = people[0]?.id;
-    this.#state = JSON.parse(localStorage.getItem(this.#key) ?? '{"step":0,"since":0}');
+    const { world } = this.#store;
+    const kept = JSON.parse(localStorage.getItem(PLACE));
+    this.#state = kept?.world === world ? kept : { world, step: 0, since: 0 };
     this.#draw();
     await this.#lookBack();
   }
 
-  /** The tour belongs to one person's private chat. */
+  /** The tour belongs to one person's private chat, and to those that are watched in it. */
   showIn(chat, me) {
     this.#place = { chat, me };
     this.#draw();
@@ -37,11 +41,7 @@ export class Tour {
 
   get #here() {
     const { chat, me } = this.#place;
-    return Boolean(chat) && me.id === this.#me && chat.info.id === this.#me;
-  }
-
-  get #key() {
-    return `tour ${this.#store.world}`;
+    return Boolean(chat) && chat.info.id === me.id && [this.#me, ...this.#steps.map((step) => step.chat)].includes(me.id);
   }
 
   get #step() {
@@ -69,8 +69,8 @@ export class Tour {
   }
 
   #goOn(since) {
-    this.#state = { step: this.#state.step + 1, since };
-    localStorage.setItem(this.#key, JSON.stringify(this.#state));
+    this.#state = { ...this.#state, step: this.#state.step + 1, since };
+    localStorage.setItem(PLACE, JSON.stringify(this.#state));
     this.#draw();
   }
 
@@ -83,34 +83,42 @@ export class Tour {
     const title = h("h2", {}, h("small", {}, `${number} of ${this.#steps.length}`), step.title);
     const skip = () => this.#goOn(this.#latest());
     const next = h("button", { type: "button", class: "quiet", onclick: skip }, isLast ? "Done" : step.until ? "Skip" : "Next");
-    const samples = step.samples.map((path) => thumbnail(path, this.#actions.attach));
-    const act = this.#act(step);
+    const isIts = this.#watched(step) === this.#place.me?.id;
+    const samples = isIts ? step.samples.map((path) => thumbnail(path, this.#actions.attach)) : [];
+    const act = isIts ? this.#act(step) : this.#way(this.#watched(step));
+    const isFocused = $("tour").contains(document.activeElement);
     $("tour").replaceChildren(
       title,
       h("p", {}, step.text),
       ...(samples.length ? [h("div", { class: "strip" }, ...samples)] : []),
       h("div", { class: "actions" }, act, next),
     );
+    if (isFocused) (act ?? next).focus();
   }
 
   #act(step) {
-    if (step.chat && step.chat !== this.#me) {
-      const name = this.#store.people.get(step.chat)?.first_name ?? "that person";
-      return h("button", { type: "button", class: "primary", onclick: () => this.#actions.visit(step.chat) }, `Look at ${name}’s chat`);
-    }
     if (!step.say && !step.samples.length) return null;
     const label = step.say ? `Send ${step.say}` : step.caption ? `Send as “${step.caption}”` : "Send";
-    return h("button", { type: "button", class: "primary", onclick: ({ target }) => this.#send(step, target) }, label);
+    return primary(label, ({ currentTarget }) => this.#send(step, currentTarget));
+  }
+
+  #way(id) {
+    const name = this.#store.people.get(id)?.first_name ?? "that person";
+    return primary(id === this.#me ? "Back to your own chat" : `Look at ${name}’s chat`, () => this.#actions.visit(id));
   }
 
   async #send(step, button) {
     if (this.#busy) return;
-    this.#busy = button.disabled = true;
+    this.#busy = true;
+    button.ariaBusy = "true";
     await (step.say ? this.#actions.say(step.say) : this.#actions.sendSamples(step.samples, step.caption));
-    this.#busy = button.disabled = false;
+    this.#busy = false;
+    button.ariaBusy = null;
   }
 
   #latest() {
     return Math.max(0, ...[...this.#store.chats.values()].map(({ latest }) => latest?.message_id ?? 0));
   }
 }
+
+const primary = (words, onclick) => h("button", { type: "button", class: "primary", onclick }, words);
