@@ -33,6 +33,7 @@ from sandbox.world import NOBODY, World
 
 FOLDER = Path(__file__).parent / "web"
 HEARTBEAT = 15.0  # seconds of silence after which a stream says that it lives
+NUMBER = 18  # digits that an event's number has at most
 RETRY = 500  # milliseconds after which a browser connects again
 SAMPLES = frozenset({".jpg", ".png", ".webp"})
 
@@ -133,7 +134,7 @@ async def menu(request: Request) -> Response:
 
 async def stream(request: Request) -> Response:
     after = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
-    if not after.isdecimal():
+    if not after.isdecimal() or len(after) > NUMBER:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "after is the number of an event.")
     return StreamingResponse(
         _events(request.app.state.world, int(after)),

@@ -511,6 +511,7 @@ async def test_a_phone_shows_one_thing_at_a_time(colours: str) -> None:
     async with running() as sandbox, calling(sandbox.url) as bot, browsing(**options) as context:
         await talk(sandbox.url, "hello")
         await bot("sendMessage", chat_id=ADA, text="W" * 300)
+        await bot("setMyName", name="W" * 64)
         page = await context.new_page()
         await page.goto(sandbox.url)
         await expect(page.locator("#chat")).to_be_hidden()

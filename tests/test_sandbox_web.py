@@ -244,9 +244,10 @@ async def test_this_computer_is_answered_by_any_of_its_names(client: httpx.Async
 
 async def test_bad_requests_of_the_page_are_explained(client: httpx.AsyncClient) -> None:
     """Nonsense is refused with the reason."""
-    assert (await client.get("/client/stream", params={"after": "x"})).json() == {
-        "error": "after is the number of an event."
-    }
+    for number in ("x", "9" * 5000):
+        answer = await client.get("/client/stream", params={"after": number})
+        assert answer.json() == {"error": "after is the number of an event."}
     async with Person(str(client.base_url), ADA) as ada:
         await ada.say("hello")
-    assert (await client.get("/client/chats/x/commands")).status_code == 400
+    for chat in ("x", "--5", "9" * 5000):
+        assert (await client.get(f"/client/chats/{chat}/commands")).status_code == 400

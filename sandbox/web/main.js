@@ -79,7 +79,8 @@ function subtitle(words) {
   clearTimeout(quiet);
   if (!open) return;
   const bot = store.bots.find(({ id }) => id === open.bot);
-  $("subtitle").textContent = words ?? (open.info.type === "private" ? `@${bot?.username ?? "bot"}` : open.info.type);
+  const group = open.info.type === "private" ? "" : `${open.info.type} with `;
+  $("subtitle").textContent = words ?? `${group}@${bot?.username ?? "bot"}`;
 }
 
 const keyboard = () => showKeyboard(open.keyboard, (text) => composer.send({ text }));
