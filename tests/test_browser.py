@@ -603,3 +603,15 @@ async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Pain
         await expect(page.locator("#attachments img")).to_have_count(2)
         await page.locator("#text").press("Enter")
         await expect(page.locator(".mine").last.locator(".photo")).to_have_count(2)
+
+
+async def test_a_tour_knows_what_was_before_it(open_page: OpenPage) -> None:
+    """Whoever comes late goes on from what the bot said, however much was said since."""
+    steps = Step("Watch", "Look at Bo.", until="^Dear", chat=2002), Step("Then", "Look on.", until="^Yours")
+    guide = Guide(people=((ADA, "You"), (2002, "Bo")), steps=steps)
+    async with running(guide=guide) as sandbox, calling(sandbox.url) as bot:
+        await talk(sandbox.url, "hello", person=2002)
+        await bot("sendMessage", chat_id=2002, text="Dear Bo")
+        await talk(sandbox.url, *map(str, range(100)), person=2002)
+        page = await open_page(sandbox.url, bot=BOT)
+        await expect(page.locator("#tour")).to_contain_text("2 of 2")

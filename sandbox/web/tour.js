@@ -1,9 +1,11 @@
 // A guided tour above the writing box. A step is done when the bot says what it waits for; the reader may go on sooner.
 
+import * as api from "./api.js";
 import { $, h, show } from "./dom.js";
 import { thumbnail } from "./samples.js";
 
 const PLACE = "tour"; // how far this browser came, in which world
+const LOOK_BACK = 1000; // messages
 
 export class Tour {
   #store;
@@ -53,8 +55,7 @@ export class Tour {
     const watched = this.#step?.until ? this.#watched(this.#step) : undefined;
     const chat = [...this.#store.chats.values()].find(({ info }) => info.id === watched);
     if (!chat) return;
-    if (!chat.loaded) await this.#store.load(chat);
-    for (const message of chat.messages.values()) this.#heard(chat, message);
+    for (const message of await api.messages(chat.place, LOOK_BACK)) this.#heard(chat, message);
   }
 
   #watched(step) {
