@@ -191,7 +191,7 @@ async def test_the_tour_can_be_taken(demo: Running) -> None:
         tour = page.locator("#tour")
         await tour.get_by_role("button", name="Look at Ada’s chat").click()
         await page.locator(".theirs .words", has_text=re.compile(MADE)).first.wait_for()
-        await page.go_back()
+        await tour.get_by_role("button", name="Back to your own chat").click()
         for number, button in ((2, "Send"), (3, f"Send as “{NEW}”"), (4, "Send /train")):
             await tour.get_by_text(f"{number} of 6").wait_for()
             await tour.get_by_role("button", name=button).click()
