@@ -386,11 +386,11 @@ async def test_people_and_chats_are_switched(url: str, bot: BotCalls, open_page:
 
 async def test_the_list_of_chats_keeps_up(url: str, bot: BotCalls, open_page: OpenPage) -> None:
     """It shows the last message as it is now, edited or deleted, counts only what others say, and loses no click."""
-    await talk(url, "from Ada")
+    (first,) = await talk(url, "from Ada")
     await talk(url, "for all", chat=-5)
     page = await open_page(url, bot=BOT, chat=-5)
     private = page.locator("#chats button").first
-    await talk(url, "again from Ada")
+    (again,) = await talk(url, "again from Ada")
     await expect(private).to_contain_text("You: again from Ada")
     await expect(private.locator(".unread")).to_have_count(0)
     sent = await bot("sendMessage", chat_id=ADA, text="10 %")
@@ -402,6 +402,10 @@ async def test_the_list_of_chats_keeps_up(url: str, bot: BotCalls, open_page: Op
     await expect(page.locator("#title")).to_have_text("Sandbox bot")
     await bot("deleteMessage", chat_id=ADA, message_id=sent["message_id"])
     await expect(private).to_contain_text("You: again from Ada")
+    for message_id in (again["message_id"], first["message_id"]):
+        await bot("deleteMessage", chat_id=ADA, message_id=message_id)
+    await expect(private).to_contain_text("Say something")
+    await expect(page.locator("#messages > *")).to_have_count(0)
 
 
 async def test_whoever_is_made_up_in_one_window_stays(url: str, bot: BotCalls, open_page: OpenPage) -> None:
@@ -453,9 +457,12 @@ async def test_a_reply_keyboard_is_pressed(url: str, bot: BotCalls, open_page: O
     """The bot's suggestions stand below the chat, also after loading it again, until the bot takes them away."""
     await talk(url, "hello")
     page = await open_page(url, bot=BOT)
-    await bot("sendMessage", chat_id=ADA, text="Which?", reply_markup={"keyboard": [["Left", HOSTILE]]})
+    shown = {"keyboard": [["Left", HOSTILE]], "input_field_placeholder": "Where to?"}
+    await bot("sendMessage", chat_id=ADA, text="Which?", reply_markup=shown)
     await page.locator("#keyboard").get_by_role("button", name="Left").click()
     await expect(page.locator(".mine").last).to_contain_text("Left")
+    await write(page, "or neither")
+    await expect(page.locator("#text")).to_have_attribute("placeholder", "Where to?")
     await page.reload()
     await expect(page.locator("#keyboard button").last).to_have_text(HOSTILE)
     await bot("sendMessage", chat_id=ADA, text="Good", reply_markup={"remove_keyboard": True})

@@ -13,6 +13,7 @@ export class Composer {
   #menu = new Menu(() => this.#tried(() => api.commands(this.#chat.place, this.#me)));
   #chat = null;
   #me = null;
+  #suggestion = "Message";
   #answered = null; // the message that is replied to
   #sent = Promise.resolve(); // when all so far is sent: one after the other, as it was written
 
@@ -47,6 +48,12 @@ export class Composer {
     show($("answering"), message !== null);
     $("answering").firstElementChild.textContent = message ? `Reply to: ${summary(message)}` : "";
     if (message) this.#text.focus();
+  }
+
+  /** What the empty box says. */
+  suggest(words = "Message") {
+    this.#suggestion = words;
+    this.#hint();
   }
 
   attach(files) {
@@ -163,7 +170,7 @@ export class Composer {
   }
 
   #hint() {
-    this.#text.placeholder = this.#attachments.empty ? "Message" : "Caption";
+    this.#text.placeholder = this.#attachments.empty ? this.#suggestion : "Caption";
   }
 
   /** What `work` gives, or undefined where it fails and the reader is told why. */

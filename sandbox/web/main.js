@@ -83,7 +83,10 @@ function subtitle(words) {
   $("subtitle").textContent = words ?? `${group}@${bot?.username ?? "bot"}`;
 }
 
-const keyboard = () => showKeyboard(open.keyboard, (text) => composer.send({ text }));
+function keyboard() {
+  showKeyboard(open.keyboard, (text) => composer.send({ text }));
+  composer.suggest(open.keyboard?.input_field_placeholder);
+}
 store.addEventListener("keyboard", ({ detail }) => {
   if (detail.chat !== open) return;
   keyboard();
@@ -118,7 +121,7 @@ function answered(event) {
   const button = taps.get(event.callback_query_id);
   if (!button) return void (event.from_id === me?.id && answers.set(event.callback_query_id, event));
   taps.delete(event.callback_query_id);
-  answers.clear();
+  answers.delete(event.callback_query_id);
   button.removeAttribute("aria-busy");
   if (!event.text) return;
   if (!event.show_alert) return toast(event.text);

@@ -83,6 +83,7 @@ export class Timeline {
     if (unit.element.contains(document.activeElement)) $("text").focus();
     unit.element.remove();
     this.#units.splice(this.#units.indexOf(unit), 1);
+    for (const line of this.#list.querySelectorAll("h2")) if (line.nextElementSibling?.tagName !== "ARTICLE") line.remove();
     if (this.#active === unit) this.#activate(this.#units.at(-1));
   }
 
