@@ -48,9 +48,9 @@ STEPS = (
     ),
     Step(
         title="Ask about the new sign",
-        text=f"Send it a “{NEW}” sign that it has not seen. A version with a higher number answers, and no photo went"
-        " unanswered while the two changed places. Does it still see another sign? Then Ada's run came before yours:"
-        " say /train once more, and ask again.",
+        text=f"Send it a “{NEW}” sign that it has not seen. A version with a higher number answers, and no photo goes"
+        " unanswered while the two change places. Does it still see another sign? The new version may be loading yet:"
+        " ask again. Or Ada's run came before yours: say /train once more, and ask again.",
         samples=(f"{NEW}/{TAUGHT + 1}.jpg",),
         until=rf"^[^\n]*\n[^\n]*% {NEW}\n",
     ),

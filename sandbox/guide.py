@@ -28,6 +28,6 @@ class Step:
 class Guide:
     samples: Path | None = None
     """A folder with one sub-folder of .jpg, .png or .webp files a class: the page's tray of photos."""
-    people: tuple[tuple[int, str], ...] = ()
+    people: tuple[tuple[int, str], ...] = ((1001, "You"),)
     """(id, name) of people the page offers from the start, the reader's own first."""
     steps: tuple[Step, ...] = ()

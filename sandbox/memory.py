@@ -266,7 +266,8 @@ def _mark(world: World) -> object:
 def _mark_bot(bot: Bot) -> object:
     updates = bot.updates
     waiting = len(updates.waiting), updates.waiting[0].id if updates.waiting else None
-    return bot.id, bot.came, bot.webhook, repr(bot.commands), updates.coming, waiting, updates.allowed
+    told = repr((bot.commands, bot.texts, bot.menus))
+    return bot.id, bot.came, bot.webhook, told, updates.coming, waiting, updates.allowed
 
 
 def _write(folder: Path, kept: KeptWorld) -> None:

@@ -5,9 +5,9 @@
   "last_message", "keyboard"}...], "guide"}``. `world` names this sandbox's memory, so that a page can tell another
   one; `last` is the number of the latest event; `keyboard` is the reply keyboard shown last, or its removal; `guide`
   is `sandbox.guide.Guide`, its samples as [{"name", "files": [path...]}] or null.
-- ``GET /client/stream?after=SEQ``: server-sent events. First one called ``world``, with the same `world`; then every
-  event of every chat, as `sandbox.chat.Chat` says, with `bot` and `chat_id`, its number being its id; and one called
-  ``bots`` whenever another bot has come.
+- ``GET /client/stream?after=SEQ``: server-sent events. First one called ``world``, with the same `world` and how many
+  `bots` have come; then every event of every chat, as `sandbox.chat.Chat` says, with `bot` and `chat_id`, its number
+  being its id; and one called ``bots`` whenever another bot has come.
 - ``GET /client/chats/{chat_id}/commands?bot=ID&from_id=ID&from_language=TAG``: ``{"commands": [BotCommand...]}``.
 - ``GET /client/samples/{path}``: the bytes of a sample photo.
 """
@@ -33,6 +33,7 @@ from sandbox.world import NOBODY, World
 
 FOLDER = Path(__file__).parent / "web"
 HEARTBEAT = 15.0  # seconds of silence after which a stream says that it lives
+NUMBER = 18  # digits that an event's number has at most
 RETRY = 500  # milliseconds after which a browser connects again
 SAMPLES = frozenset({".jpg", ".png", ".webp"})
 
@@ -133,7 +134,7 @@ async def menu(request: Request) -> Response:
 
 async def stream(request: Request) -> Response:
     after = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
-    if not after.isdecimal():
+    if not after.isdecimal() or len(after) > NUMBER:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "after is the number of an event.")
     return StreamingResponse(
         _events(request.app.state.world, int(after)),
@@ -143,8 +144,8 @@ async def stream(request: Request) -> Response:
 
 
 async def _events(here: World, after: int) -> AsyncIterator[str]:
-    yield f"retry: {RETRY}\n" + _event({"world": here.id}, kind="world")
     known = len(here.callers())
+    yield f"retry: {RETRY}\n" + _event({"world": here.id, "bots": known}, kind="world")
     while not here.bell.closed:
         news = await here.bell.until(partial(_news, here, after, known), HEARTBEAT)
         for event in news:

@@ -21,6 +21,7 @@ What is wrong with a request is said as 400 ``{"error": "..."}``.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ from sandbox.parameters import Parameters, read_parameters
 from sandbox.world import Bot, World
 
 GROUPS = ("group", "supergroup")
+_ID = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 async def send(request: Request) -> Response:
@@ -79,7 +81,7 @@ def _bot(world: World, parameters: Parameters) -> Bot:
 def chat_id_of(request: Request) -> int:
     """The chat that the address names. Raises PersonError for what is no number."""
     value: str = request.path_params["chat_id"]
-    if not value.removeprefix("-").isdecimal():
+    if not _ID.fullmatch(value):
         raise PersonError(f"A chat id is a number, not {value!r}.")
     return int(value)
 
@@ -108,7 +110,7 @@ async def _uploaded(media: Media, kind: str, uploads: list[Upload]) -> list[Mess
 
 
 def _spoken(name: str, source: str) -> Message:
-    content = written(name, source, [])
+    content = written(name, source.replace("\r\n", "\n"), [])  # So a browser's form ends lines.
     if name == "text" and not content:
         raise PersonError("The text is empty.")
     return content

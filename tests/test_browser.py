@@ -1,6 +1,8 @@
 """The web chat in a real browser, with the real bot or plain calls of the Bot API at the other end."""
 
+import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from browsing import browsing, needs_browser
 from conftest import ADA, Chat, Painter, PublishTiny
-from playwright.async_api import BrowserContext, FilePayload, Page, expect
+from playwright.async_api import BrowserContext, FilePayload, Page, Route, expect
 
 from sandbox.client import Person
 from sandbox.guide import Guide, Step
@@ -374,11 +376,71 @@ async def test_people_and_chats_are_switched(url: str, bot: BotCalls, open_page:
     await write(page, "Ada here")
     await expect(page.locator(".mine")).to_have_count(1)
     await bot("sendMessage", chat_id=ADA, text="For you alone")
-    await expect(page.locator("#chats .unread")).to_have_text("1")
+    await expect(page.locator("#chats .unread")).to_have_text("1 unread")
+    await expect(page).to_have_title("(1) Sandbox chat")
     await page.get_by_label("You are").select_option("Bo")
     await expect(page.locator(".mine .words")).to_have_text("from Bo")
     await page.go_back()
     await expect(page.locator("#title")).to_have_text("Group 5")
+
+
+async def test_the_list_of_chats_keeps_up(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """It shows the last message as it is now, edited or deleted, counts only what others say, and loses no click."""
+    (first,) = await talk(url, "from Ada")
+    await talk(url, "for all", chat=-5)
+    page = await open_page(url, bot=BOT, chat=-5)
+    private = page.locator("#chats button").first
+    (again,) = await talk(url, "again from Ada")
+    await expect(private).to_contain_text("You: again from Ada")
+    await expect(private.locator(".unread")).to_have_count(0)
+    sent = await bot("sendMessage", chat_id=ADA, text="10 %")
+    await private.hover()
+    await page.mouse.down()
+    await bot("editMessageText", chat_id=ADA, message_id=sent["message_id"], text="100 %")
+    await expect(private).to_contain_text("100 %")
+    await page.mouse.up()
+    await expect(page.locator("#title")).to_have_text("Sandbox bot")
+    await bot("deleteMessage", chat_id=ADA, message_id=sent["message_id"])
+    await expect(private).to_contain_text("You: again from Ada")
+    for message_id in (again["message_id"], first["message_id"]):
+        await bot("deleteMessage", chat_id=ADA, message_id=message_id)
+    await expect(private).to_contain_text("Say something")
+    await expect(page.locator("#messages > *")).to_have_count(0)
+
+
+async def test_whoever_is_made_up_in_one_window_stays(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """Two windows may both introduce somebody; a third knows both."""
+    await talk(url, "hello")
+    windows = [await open_page(url, bot=BOT) for _ in range(2)]
+    for page, name in zip(windows, ("Bo", "Cy"), strict=True):
+        await page.get_by_role("button", name="Somebody new").click()
+        await page.get_by_label("Name").fill(name)
+        await page.get_by_role("button", name="Add").click()
+        await expect(page.locator("#person")).to_contain_text(name)
+    third = await open_page(url, bot=BOT)
+    await expect(third.locator("#person option")).to_have_text(["Ada", "Bo", "Cy"])
+
+
+async def test_a_slow_answer_shows_once(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """A chat that is left and opened again before its messages have come shows each of them once."""
+    await talk(url, "from Ada")
+    await talk(url, "for all", chat=-5)
+    page = await open_page(url, bot=BOT, chat=-5)
+    await expect(page.locator("article")).to_have_count(1)
+    held, slow = asyncio.Event(), re.compile(f"/chats/{ADA}/messages")
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route(slow, hold)
+    private, group = page.locator("#chats button").first, page.locator("#chats button").last
+    for chat in (private, group, private):
+        await chat.click()
+    await expect(page.locator("#title")).to_have_text("Sandbox bot")
+    held.set()
+    await bot("sendMessage", chat_id=ADA, text="Good day")
+    await expect(page.locator("article .words")).to_have_text(["from Ada", "Good day"])
 
 
 async def test_the_bot_is_seen_at_work(url: str, bot: BotCalls, open_page: OpenPage) -> None:
@@ -395,17 +457,22 @@ async def test_a_reply_keyboard_is_pressed(url: str, bot: BotCalls, open_page: O
     """The bot's suggestions stand below the chat, also after loading it again, until the bot takes them away."""
     await talk(url, "hello")
     page = await open_page(url, bot=BOT)
-    await bot("sendMessage", chat_id=ADA, text="Which?", reply_markup={"keyboard": [["Left", HOSTILE]]})
+    shown = {"keyboard": [["Left", HOSTILE]], "input_field_placeholder": "Where to?"}
+    await bot("sendMessage", chat_id=ADA, text="Which?", reply_markup=shown)
     await page.locator("#keyboard").get_by_role("button", name="Left").click()
     await expect(page.locator(".mine").last).to_contain_text("Left")
+    await write(page, "or neither")
+    await expect(page.locator("#text")).to_have_attribute("placeholder", "Where to?")
     await page.reload()
     await expect(page.locator("#keyboard button").last).to_have_text(HOSTILE)
     await bot("sendMessage", chat_id=ADA, text="Good", reply_markup={"remove_keyboard": True})
     await expect(page.locator("#keyboard")).to_be_hidden()
 
 
-async def test_a_refusal_is_told_and_nothing_is_lost(url: str, bot: BotCalls, open_page: OpenPage) -> None:
-    """What the sandbox does not take stays in the box, with the reason."""
+async def test_a_refusal_is_told_and_nothing_is_lost(
+    url: str, bot: BotCalls, open_page: OpenPage, paint: Painter
+) -> None:
+    """What the sandbox does not take comes back into the box, with the reason; what it took does not."""
     await talk(url, "hello")
     page = await open_page(url, bot=BOT)
     await page.locator("#files").set_input_files([jpeg(b"no picture at all")])
@@ -414,15 +481,44 @@ async def test_a_refusal_is_told_and_nothing_is_lost(url: str, bot: BotCalls, op
     await expect(page.locator("#trouble")).to_contain_text("Not sent: ")
     await expect(page.locator("#text")).to_have_value("a caption")
     await expect(page.locator("#attachments li")).to_have_count(1)
+    await page.get_by_role("button", name="Leave out photo.jpg").click()
+    good = [jpeg(paint("red"), f"{number}.jpg") for number in range(10)]
+    await page.locator("#files").set_input_files([*good, jpeg(b"no picture at all")])
+    await page.locator("#send").click()
+    await expect(page.locator("#attachments img")).to_have_count(1)
+    await expect(page.locator(".mine").last.locator(".photo")).to_have_count(10)
+
+
+async def test_whoever_writes_faster_than_it_is_sent_loses_nothing(
+    url: str, bot: BotCalls, open_page: OpenPage
+) -> None:
+    """What is written while something is on its way stays, and is sent behind it; lines end as in Telegram."""
+    await talk(url, "hello")
+    page = await open_page(url, bot=BOT)
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route(f"**/client/chats/{ADA}/messages", hold)
+    for words in ("one", "two\ntwo"):
+        await write(page, words)
+    await page.locator("#text").fill("a draft")
+    held.set()
+    await expect(page.locator(".mine .words")).to_have_text(["hello", "one", "two\ntwo"])
+    await expect(page.locator("#text")).to_have_value("a draft")
+    assert [update["message"]["text"] for update in await bot("getUpdates")] == ["hello", "one", "two\ntwo"]
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 async def test_a_phone_shows_one_thing_at_a_time(colours: str) -> None:
-    """On a narrow window the chats are one page and a chat is another, and nothing is wider than the window."""
+    """On a narrow window the chats are one page and a chat is another, to and fro; nothing is wider than the window."""
     options: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "color_scheme": colours, "has_touch": True}
     async with running() as sandbox, calling(sandbox.url) as bot, browsing(**options) as context:
         await talk(sandbox.url, "hello")
         await bot("sendMessage", chat_id=ADA, text="W" * 300)
+        await bot("setMyName", name="W" * 64)
         page = await context.new_page()
         await page.goto(sandbox.url)
         await expect(page.locator("#chat")).to_be_hidden()
@@ -431,16 +527,41 @@ async def test_a_phone_shows_one_thing_at_a_time(colours: str) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth") == 360
         await page.get_by_role("button", name="Back to the chats").click()
         await expect(page.locator("#sidebar")).to_be_visible()
+        await page.locator("#chats button").click()
+        await expect(page.locator("#chat")).to_be_visible()
 
 
-async def test_before_a_bot_comes_the_page_says_how(open_page: OpenPage, context: BrowserContext) -> None:
+async def test_before_a_bot_comes_the_page_says_how(url: str, context: BrowserContext) -> None:
     """Without a bot the page tells the address; it opens the chat by itself as soon as one calls."""
-    async with running(guide=Guide(people=((ADA, "Ada"),))) as sandbox:
-        page = await context.new_page()
-        await page.goto(sandbox.url)
-        await expect(page.locator("#address")).to_have_text(f"{sandbox.url}/bot")
-        async with calling(sandbox.url):
-            await expect(page.locator("#chat")).to_be_visible()
+    page = await context.new_page()
+    await page.goto(url)
+    await expect(page.locator("#address")).to_have_text(f"{url}/bot")
+    await expect(page.get_by_role("button", name="New group")).to_be_disabled()
+    await page.get_by_role("button", name="Somebody new").click()
+    await page.get_by_label("Name").fill("Bo")
+    await page.get_by_role("button", name="Add").click()
+    await expect(page.get_by_label("You are").locator("option:checked")).to_have_text("Bo")
+    async with calling(url):
+        await expect(page.locator("#chat")).to_be_visible()
+        await write(page, "hello")
+        await expect(page.locator(".mine")).to_have_count(1)
+
+
+async def test_a_bot_that_comes_before_the_page_listens_is_noticed(url: str, context: BrowserContext) -> None:
+    """Between the page's first look and its listening a bot may come, and is not missed."""
+    page = await context.new_page()
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/client/stream*", hold)
+    await page.goto(url)
+    await expect(page.locator("#instructions")).to_be_visible()
+    async with calling(url):
+        held.set()
+        await expect(page.locator("#chat")).to_be_visible()
 
 
 async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Painter) -> None:
@@ -452,28 +573,52 @@ async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Pain
     steps = (
         Step("Ask", "Send one.", samples=("red sign/0.jpg",), until="It is red"),
         Step("Teach", "Send two.", samples=("red sign/1.jpg", "red sign/2.jpg"), caption="red", until="^Stored"),
+        Step("Watch", "Look at Bo.", until="^Dear", chat=2002),
         Step("The end", "That is all."),
     )
-    async with running(guide=Guide(tmp_path, ((ADA, "You"),), steps)) as sandbox, calling(sandbox.url) as bot:
+    async with running(guide=Guide(tmp_path, ((ADA, "You"), (2002, "Bo")), steps)) as sandbox, calling(sandbox.url) as bot:
         page = await open_page(sandbox.url, bot=BOT)
         tour = page.locator("#tour")
-        await expect(tour).to_contain_text("1 of 3")
+        await expect(tour).to_contain_text("1 of 4")
         await tour.get_by_role("button", name="Send", exact=True).click()
         await expect(page.locator(".mine .photo")).to_have_count(1)
         await bot("sendMessage", chat_id=ADA, text="It is red, version 1")
-        await expect(tour).to_contain_text("2 of 3")
+        await expect(tour).to_contain_text("2 of 4")
         await tour.get_by_role("button", name="Send as “red”").click()
         await expect(page.locator(".mine").last.locator(".photo")).to_have_count(2)
         await page.reload()
-        await expect(tour).to_contain_text("2 of 3")
+        await expect(tour).to_contain_text("2 of 4")
         await bot("sendMessage", chat_id=ADA, text="Stored")
+        await tour.get_by_role("button", name="Look at Bo’s chat").click()
+        await expect(tour.get_by_role("button", name="Look at")).to_have_count(0)
+        await talk(sandbox.url, "hello", person=2002, name="Bo")
+        await bot("sendMessage", chat_id=2002, text="Dear Bo")
+        await expect(tour).to_contain_text("4 of 4")
+        await tour.get_by_role("button", name="Back to your own chat").click()
         await expect(tour).to_contain_text("That is all.")
-        await tour.get_by_role("button", name="Done").click()
+        await tour.get_by_role("button", name="Done").press("Enter")
         await expect(tour).to_be_hidden()
         await page.get_by_text("Sample photos").click()
         samples = page.locator("#samples").get_by_role("button", name="Attach a photo: red sign")
+        await expect(samples).to_have_count(3)
+        (tmp_path / "red sign" / "2.jpg").unlink()
+        await samples.nth(2).click()
+        await expect(page.locator("#trouble")).to_have_text("This sample photo is gone.")
         await samples.first.click()
         await samples.nth(1).drag_to(page.locator("#messages"))
+        await expect(page.locator("#drop")).to_be_hidden()
         await expect(page.locator("#attachments img")).to_have_count(2)
         await page.locator("#text").press("Enter")
         await expect(page.locator(".mine").last.locator(".photo")).to_have_count(2)
+
+
+async def test_a_tour_knows_what_was_before_it(open_page: OpenPage) -> None:
+    """Whoever comes late goes on from what the bot said, however much was said since."""
+    steps = Step("Watch", "Look at Bo.", until="^Dear", chat=2002), Step("Then", "Look on.", until="^Yours")
+    guide = Guide(people=((ADA, "You"), (2002, "Bo")), steps=steps)
+    async with running(guide=guide) as sandbox, calling(sandbox.url) as bot:
+        await talk(sandbox.url, "hello", person=2002)
+        await bot("sendMessage", chat_id=2002, text="Dear Bo")
+        await talk(sandbox.url, *map(str, range(100)), person=2002)
+        page = await open_page(sandbox.url, bot=BOT)
+        await expect(page.locator("#tour")).to_contain_text("2 of 2")

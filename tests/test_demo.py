@@ -170,7 +170,7 @@ async def test_the_tour_can_be_taken(demo: Running) -> None:
         tour = page.locator("#tour")
         await tour.get_by_role("button", name="Look at Ada’s chat").click()
         await page.locator(".theirs .words", has_text=re.compile(MADE)).first.wait_for()
-        await page.go_back()
+        await tour.get_by_role("button", name="Back to your own chat").click()
         for number, button in enumerate(("Send", f"Send as “{NEW}”", "Send /train", "Send", "Send /help"), start=2):
             await tour.get_by_text(f"{number} of 6").wait_for()
             if number == 4:  # At the same time as Ada's, her run may be the one; then one would say it again.

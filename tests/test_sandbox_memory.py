@@ -163,8 +163,11 @@ async def test_commands_are_kept_though_nobody_says_a_word(tmp_path: Path) -> No
     async with program(tmp_path) as (_, visit):
         await visit.call("setMyCommands", commands=[{"command": "help", "description": "Help"}])
         await until(lambda: bool(written(tmp_path)["bots"][0]["commands"]) if written(tmp_path)["bots"] else False)
+        await visit.call("setMyName", name="Nora")
+        await until(lambda: bool(written(tmp_path)["bots"][0]["texts"]))
     async with kept(tmp_path) as after:
         assert len(await after.call("getMyCommands")) == 1
+        assert await after.call("getMyName") == {"name": "Nora"}
 
 
 async def test_a_webhook_is_brought_its_updates_again(tmp_path: Path) -> None:

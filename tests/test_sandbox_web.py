@@ -148,7 +148,7 @@ async def test_events_of_every_chat_are_streamed(client: httpx.AsyncClient) -> N
     world = (await client.get("/client/world")).json()
     async with client.stream("GET", "/client/stream", params={"after": world["last"]}) as response:
         stream = Stream(response)
-        assert json.loads((await stream.next())["data"]) == {"world": world["world"]}
+        assert json.loads((await stream.next())["data"]) == {"world": world["world"], "bots": 1}
         await say(client, "in private")
         await say(client, "to all", chat=-5)
         private, group = await stream.next(), await stream.next()
@@ -208,7 +208,13 @@ async def test_the_narrowest_menu_is_offered(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"host": "evil.example"}, {"host": "evil.example:8081"}, {"origin": "https://evil.example"}, {"origin": "null"}],
+    [
+        {"host": "evil.example"},
+        {"host": "evil.example:8081"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:1"},
+    ],
 )
 async def test_pages_from_elsewhere_are_refused(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     """No other site's page, open in the same browser, reads or writes here; nor by a name that leads here."""
@@ -217,6 +223,16 @@ async def test_pages_from_elsewhere_are_refused(client: httpx.AsyncClient, heade
     posted = await client.post(f"/client/chats/{ADA}/messages", data={"text": "x"}, headers=headers)
     assert posted.status_code == 403
     assert (await client.get(f"/client/chats/{ADA}/messages")).json()["messages"] == []
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_addresses_in_pages_from_elsewhere_do_nothing(client: httpx.AsyncClient, site: str) -> None:
+    """A picture of another site calls no method by its address, though it brings no origin; a link opens the chat."""
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
+    hook = {"url": "https://evil.example/"}
+    assert (await client.get(f"/bot{TOKEN}/setWebhook", params=hook, headers=headers)).status_code == 403
+    assert (await client.get("/client/stream", headers=headers)).status_code == 403
+    assert (await client.get("/", headers={"sec-fetch-site": site, "sec-fetch-mode": "navigate"})).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["localhost:99", "127.0.0.1", "[::1]:8081"])
@@ -228,9 +244,10 @@ async def test_this_computer_is_answered_by_any_of_its_names(client: httpx.Async
 
 async def test_bad_requests_of_the_page_are_explained(client: httpx.AsyncClient) -> None:
     """Nonsense is refused with the reason."""
-    assert (await client.get("/client/stream", params={"after": "x"})).json() == {
-        "error": "after is the number of an event."
-    }
+    for number in ("x", "9" * 5000):
+        answer = await client.get("/client/stream", params={"after": number})
+        assert answer.json() == {"error": "after is the number of an event."}
     async with Person(str(client.base_url), ADA) as ada:
         await ada.say("hello")
-    assert (await client.get("/client/chats/x/commands")).status_code == 400
+    for chat in ("x", "--5", "9" * 5000):
+        assert (await client.get(f"/client/chats/{chat}/commands")).status_code == 400

@@ -25,6 +25,12 @@ export class Attachments {
     this.#draw();
   }
 
+  /** Let what could not be sent wait again, as what it was to be sent. */
+  putBack(batches) {
+    this.add(batches.flatMap(({ files = [] }) => files));
+    $("as-files").firstElementChild.checked ||= batches.some(({ kind, files }) => kind === "document" && files.some(isPhoto));
+  }
+
   clear() {
     for (const { url } of this.#waiting) if (url) URL.revokeObjectURL(url);
     this.#waiting = [];

@@ -10,14 +10,14 @@ import { summary } from "./text.js";
 export class Composer {
   #text = $("text");
   #attachments = new Attachments(() => this.#hint());
-  #menu;
+  #menu = new Menu(() => this.#tried(() => api.commands(this.#chat.place, this.#me)));
   #chat = null;
   #me = null;
-  #replyTo = null;
-  #sending = false;
+  #suggestion = "Message";
+  #answered = null; // the message that is replied to
+  #sent = Promise.resolve(); // when all so far is sent: one after the other, as it was written
 
   constructor() {
-    this.#menu = new Menu(() => api.commands(this.#chat.place, this.#me));
     $("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -32,24 +32,28 @@ export class Composer {
     });
     $("camera").addEventListener("click", () => this.#shoot());
     document.addEventListener("paste", (event) => this.#paste(event));
-    this.#takeDrops($("chat"));
+    this.#takeDrops();
   }
 
   /** Write into this chat as this person. */
   open(chat, me) {
     this.#chat = chat;
     this.#me = me;
-    this.#text.value = "";
-    this.#attachments.clear();
-    this.reply(null);
+    this.#clear();
     this.#complain("");
   }
 
   reply(message) {
-    this.#replyTo = message?.message_id ?? null;
+    this.#answered = message;
     show($("answering"), message !== null);
     $("answering").firstElementChild.textContent = message ? `Reply to: ${summary(message)}` : "";
     if (message) this.#text.focus();
+  }
+
+  /** What the empty box says. */
+  suggest(words = "Message") {
+    this.#suggestion = words;
+    this.#hint();
   }
 
   attach(files) {
@@ -57,44 +61,71 @@ export class Composer {
     this.#text.focus();
   }
 
-  /** Send at once, beside what is being written. Returns whether it was taken. */
-  async send(...messages) {
+  async attachSample(path) {
+    const file = await this.#tried(() => fetchSample(path));
+    if (file) this.attach([file]);
+  }
+
+  async sendSamples(paths, caption) {
+    const files = await this.#tried(() => Promise.all(paths.map(fetchSample)));
+    if (files) await this.send({ files, caption });
+  }
+
+  /** Send beside what is being written, and behind what is on its way. Returns what was not taken. */
+  send(...messages) {
     const [place, me] = [this.#chat.place, this.#me];
+    this.#sent = this.#sent.then(() => this.#deliver(place, me, messages));
+    return this.#sent;
+  }
+
+  async #deliver(place, me, messages) {
+    const left = [...messages];
+    $("send").ariaBusy = "true";
     try {
-      for (const message of messages) await api.send(place, me, message);
+      for (; left.length; left.shift()) await api.send(place, me, left[0]);
       this.#complain("");
-      return true;
     } catch (error) {
       this.#complain(`Not sent: ${error.message}`);
-      return false;
     }
+    $("send").ariaBusy = null;
+    return left;
   }
 
   async #submit() {
-    const written = this.#text.value.trim();
-    if (this.#sending || (!written && this.#attachments.empty)) return;
-    this.#sending = true;
-    $("send").disabled = true;
-    const sent = await this.send(...this.#messages(written));
-    this.#sending = false;
-    $("send").disabled = false;
-    if (!sent) return;
+    const messages = this.#messages(this.#text.value.trim());
+    const [chat, me, answered] = [this.#chat, this.#me, this.#answered];
+    if (!messages.length) return;
+    this.#clear();
+    const left = await this.send(...messages);
+    if (left.length && chat === this.#chat && me === this.#me) this.#putBack(left, answered);
+  }
+
+  #messages(written) {
+    const replyTo = this.#answered?.message_id;
+    if (!this.#attachments.empty) return this.#attachments.batches().map((batch) => ({ ...batch, caption: written, replyTo }));
+    return written ? [{ text: written, replyTo }] : [];
+  }
+
+  #clear() {
     this.#text.value = "";
     this.#attachments.clear();
     this.reply(null);
     this.#typed();
   }
 
-  #messages(written) {
-    const replyTo = this.#replyTo;
-    if (this.#attachments.empty) return [{ text: written, replyTo }];
-    return this.#attachments.batches().map((batch) => ({ ...batch, caption: written, replyTo }));
+  /** What was not sent is not lost, nor is what was written meanwhile. */
+  #putBack(messages, answered) {
+    const [{ text, caption }] = messages;
+    this.#text.value = [text ?? caption, this.#text.value].filter(Boolean).join("\n");
+    this.#attachments.putBack(messages);
+    if (answered) this.reply(answered);
+    this.#typed();
   }
 
   #typed() {
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;
-    this.#menu.follow().catch((error) => this.#complain(error.message));
+    this.#menu.follow();
   }
 
   #pressed(event) {
@@ -107,12 +138,8 @@ export class Composer {
   }
 
   async #shoot() {
-    try {
-      const photo = await takePhoto();
-      if (photo) this.attach([photo]);
-    } catch (error) {
-      this.#complain(error.message);
-    }
+    const photo = await this.#tried(takePhoto);
+    if (photo) this.attach([photo]);
   }
 
   #paste(event) {
@@ -122,27 +149,37 @@ export class Composer {
     this.attach(files);
   }
 
-  #takeDrops(area) {
-    let depth = 0; // Entering a child comes before leaving its parent.
-    const shade = (change) => {
-      depth = Math.max(0, depth + change);
-      show($("drop"), depth > 0);
-    };
-    const welcome = ({ dataTransfer: { types } }) => types.includes("Files") || types.includes("text/x-sample");
-    area.addEventListener("dragenter", (event) => welcome(event) && shade(1));
-    area.addEventListener("dragleave", (event) => welcome(event) && shade(-1));
-    area.addEventListener("dragover", (event) => welcome(event) && event.preventDefault());
-    area.addEventListener("drop", async (event) => {
-      if (!welcome(event)) return;
+  /** Files and samples may be dropped anywhere; a browser would leave the page for a file that is not taken. */
+  #takeDrops() {
+    const isWelcome = ({ dataTransfer: { types } }) => types.includes("Files") || types.includes("text/x-sample");
+    document.addEventListener("dragover", (event) => {
+      if (!isWelcome(event)) return;
       event.preventDefault();
-      shade(-depth);
+      show($("drop"), true);
+    });
+    document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget || show($("drop"), false));
+    document.addEventListener("drop", (event) => {
+      if (!isWelcome(event)) return;
+      event.preventDefault();
+      show($("drop"), false);
+      if ($("chat").hidden) return;
       const sample = event.dataTransfer.getData("text/x-sample");
-      this.attach(sample ? [await fetchSample(sample)] : event.dataTransfer.files);
+      if (sample) this.attachSample(sample);
+      else this.attach(event.dataTransfer.files);
     });
   }
 
   #hint() {
-    this.#text.placeholder = this.#attachments.empty ? "Message" : "Caption";
+    this.#text.placeholder = this.#attachments.empty ? this.#suggestion : "Caption";
+  }
+
+  /** What `work` gives, or undefined where it fails and the reader is told why. */
+  async #tried(work) {
+    try {
+      return await work();
+    } catch (error) {
+      this.#complain(error.message);
+    }
   }
 
   #complain(words) {
@@ -152,7 +189,7 @@ export class Composer {
 }
 
 /** A sample photo as a file. */
-export async function fetchSample(path) {
+async function fetchSample(path) {
   const response = await fetch(api.sampleUrl(path));
   if (!response.ok) throw new Error("This sample photo is gone.");
   const blob = await response.blob();

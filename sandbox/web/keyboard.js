@@ -11,6 +11,5 @@ export function showKeyboard(markup, say) {
   };
   const button = ({ text }) => h("button", { type: "button", onclick: () => press(text) }, text);
   $("keyboard").replaceChildren(...rows.map((row) => h("div", {}, ...row.map(button))));
-  $("text").placeholder = markup?.input_field_placeholder ?? "Message";
   show($("keyboard"), rows.length > 0);
 }

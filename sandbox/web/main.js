@@ -1,7 +1,7 @@
 // The page: chooses whose chat is open (kept in the address), and joins the parts.
 
 import * as api from "./api.js";
-import { Composer, fetchSample } from "./composer.js";
+import { Composer } from "./composer.js";
 import { $, h, show } from "./dom.js";
 import { showKeyboard } from "./keyboard.js";
 import { offerSamples } from "./samples.js";
@@ -29,21 +29,23 @@ const timeline = new Timeline(store, {
   say: (text) => composer.send({ text }),
   tap,
 });
-const attach = async (path) => composer.attach([await fetchSample(path)]);
+const attach = (path) => composer.attachSample(path);
 const tour = new Tour(store, {
-  send: (message) => composer.send(message),
+  say: (text) => composer.send({ text }),
+  sendSamples: (paths, caption) => composer.sendSamples(paths, caption),
   attach,
   visit: (id) => visit(store.people.get(id), { bot: open.bot, chat: id }),
 });
 
 let me = null;
 let open = null;
+let quiet; // the timer that ends a chat action
 const taps = new Map(); // query id → the button that waits for its answer
 const answers = new Map(); // answers that came before their query's id was known
 
 /** The address says who looks at which chat, so that it can be kept, shared and opened twice. */
-const visit = (person, { bot, chat }) => {
-  location.hash = new URLSearchParams({ bot, person: person.id, chat });
+const visit = (person, place) => {
+  location.hash = new URLSearchParams({ ...place, person: person.id });
 };
 
 function fromAddress() {
@@ -74,22 +76,26 @@ async function follow() {
 }
 
 function subtitle(words) {
+  clearTimeout(quiet);
+  if (!open) return;
   const bot = store.bots.find(({ id }) => id === open.bot);
-  $("subtitle").textContent = words ?? (open.info.type === "private" ? `@${bot?.username ?? "bot"}` : open.info.type);
+  const group = open.info.type === "private" ? "" : `${open.info.type} with `;
+  $("subtitle").textContent = words ?? `${group}@${bot?.username ?? "bot"}`;
 }
 
-const keyboard = () => showKeyboard(open.keyboard, (text) => composer.send({ text }));
+function keyboard() {
+  showKeyboard(open.keyboard, (text) => composer.send({ text }));
+  composer.suggest(open.keyboard?.input_field_placeholder);
+}
 store.addEventListener("keyboard", ({ detail }) => {
   if (detail.chat !== open) return;
   keyboard();
   if (detail.reply_markup.force_reply) composer.reply(open.messages.get(detail.message_id) ?? null);
 });
 
-let quiet;
 store.addEventListener("chat_action", ({ detail }) => {
   if (detail.chat !== open) return;
   subtitle(`The bot ${ACTIONS[detail.action] ?? "is busy …"}`);
-  clearTimeout(quiet);
   quiet = setTimeout(subtitle, ACTION_SECONDS * 1000);
 });
 store.addEventListener("sent", ({ detail }) => {
@@ -115,7 +121,7 @@ function answered(event) {
   const button = taps.get(event.callback_query_id);
   if (!button) return void (event.from_id === me?.id && answers.set(event.callback_query_id, event));
   taps.delete(event.callback_query_id);
-  answers.clear();
+  answers.delete(event.callback_query_id);
   button.removeAttribute("aria-busy");
   if (!event.text) return;
   if (!event.show_alert) return toast(event.text);
@@ -148,14 +154,14 @@ $("theme").addEventListener("click", () => {
 });
 theme(localStorage.getItem("theme") ?? "system");
 
-$("back").addEventListener("click", () => document.body.classList.remove("reading"));
+$("back").addEventListener("click", () => visit(me));
 $("address").textContent = `${location.origin}/bot`;
 window.addEventListener("hashchange", follow);
-store.addEventListener("connected", () => show($("lost"), store.connected === false));
-store.addEventListener("chats", () => {
-  if (!open) follow();
-  document.title = title();
+store.addEventListener("connected", () => {
+  show($("lost"), !store.connected);
+  if (store.connected && open && !open.loaded) timeline.open(open, me); // It may have been lost in the middle.
 });
+store.addEventListener("chats", () => open || follow());
 store.addEventListener("reset", async () => {
   open = null;
   const isGuided = store.guide.steps.length > 0; // Then whoever leads the tour starts the bot, too.
@@ -165,11 +171,6 @@ store.addEventListener("reset", async () => {
   await follow();
   await tour.start();
 });
-
-function title() {
-  const unread = [...store.chats.values()].reduce((sum, chat) => sum + (chat === open ? 0 : chat.unread), 0);
-  return unread ? `(${unread}) Sandbox chat` : "Sandbox chat";
-}
 
 async function start() {
   try {

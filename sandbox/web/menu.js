@@ -10,7 +10,7 @@ export class Menu {
   #asked = 0;
   #fetch;
 
-  /** `fetch()` gives the commands of the open chat, as a promise of Bot API BotCommands. */
+  /** `fetch()` gives the commands of the open chat, as a promise of Bot API BotCommands, or of undefined. */
   constructor(fetch) {
     this.#fetch = fetch;
     this.#text.addEventListener("blur", () => this.close());
@@ -33,6 +33,7 @@ export class Menu {
   press(event) {
     if (!this.open) return false;
     const { key } = event;
+    if (key === "Tab" && event.shiftKey) return false;
     if (key === "Escape") this.close();
     else if (key === "ArrowDown" || key === "ArrowUp") this.#choose(this.#chosen + (key === "ArrowDown" ? 1 : -1));
     else if (key === "Tab" || (key === "Enter" && !this.#isWritten())) this.#take(this.#shown[Math.max(this.#chosen, 0)]);
@@ -56,7 +57,7 @@ export class Menu {
 
   async #offer(fits) {
     const turn = ++this.#asked;
-    const found = await this.#fetch();
+    const found = (await this.#fetch()) ?? [];
     if (turn !== this.#asked) return;
     this.#shown = found.filter(fits);
     if (!this.#shown.length) return this.close();

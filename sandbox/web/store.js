@@ -14,7 +14,8 @@ class Chat {
     this.info = info;
     this.messages = new Map();
     this.loaded = false;
-    this.missed = null; // events that came while messages were loading
+    this.loading = null; // the promise of messages that are on their way
+    this.missed = []; // events that came meanwhile
     this.complete = false;
     this.unread = 0;
     this.latest = null;
@@ -56,7 +57,10 @@ export class Store extends EventTarget {
       event: (event) => this.#apply(event),
       bots: () => this.#refreshBots(),
       connected: (yes) => this.#connect(yes),
-      world: (id) => id !== this.world && this.#again(),
+      world: ({ world, bots }) => {
+        if (world !== this.world) this.#again();
+        else if (bots !== this.bots.length) this.#refreshBots(); // One came before anybody listened.
+      },
     });
     this.#fire("reset");
   }
@@ -68,22 +72,23 @@ export class Store extends EventTarget {
     return this.chats.get(place);
   }
 
-  /** Load the latest messages of a chat, or the ones before those that are there. */
-  async load(chat) {
+  /** Load the latest messages of a chat, or the ones before those that are there; whoever asks meanwhile gets the same. */
+  load(chat) {
+    chat.loading ??= this.#load(chat).finally(() => (chat.loading = null));
+    return chat.loading;
+  }
+
+  async #load(chat) {
     const first = chat.loaded ? chat.messages.keys().next().value : undefined;
     chat.missed = [];
-    try {
-      const found = await api.messages(chat.place, PAGE, first);
-      chat.complete = found.length < PAGE;
-      const known = chat.messages;
-      chat.messages = new Map(found.map((message) => [message.message_id, message]));
-      for (const [id, message] of known) chat.messages.set(id, message);
-      chat.loaded = true;
-      for (const event of chat.missed) this.#keep(chat, event);
-      return [...chat.messages.values()].filter(({ message_id: id }) => !known.has(id) && !(first && id > first));
-    } finally {
-      chat.missed = null;
-    }
+    const found = await api.messages(chat.place, PAGE, first);
+    chat.complete = found.length < PAGE;
+    const known = chat.messages;
+    chat.messages = new Map(found.map((message) => [message.message_id, message]));
+    for (const [id, message] of known) chat.messages.set(id, message);
+    chat.loaded = true;
+    for (const event of chat.missed) this.#keep(chat, event);
+    return [...chat.messages.values()].filter(({ message_id: id }) => !known.has(id) && !(first && id > first));
   }
 
   #meet(user) {
@@ -96,9 +101,10 @@ export class Store extends EventTarget {
     const chat = this.chat(event.bot, info);
     if (event.message) this.#note(chat, event);
     if (event.type === "keyboard") chat.keyboard = event.reply_markup;
-    chat.missed?.push(event);
+    if (chat.loading) chat.missed.push(event);
     this.#keep(chat, event);
-    if (isNew || event.type === "sent") this.#fire("chats");
+    if (event.type === "deleted" && event.message_id === chat.latest?.message_id) this.#lookBack(chat);
+    if (isNew || (event.message && event.message === chat.latest)) this.#fire("chats");
     this.#fire(event.type, { ...event, chat });
   }
 
@@ -106,8 +112,14 @@ export class Store extends EventTarget {
   #note(chat, { type, message }) {
     if (!message.from.is_bot && !this.people.has(message.from.id)) this.#fire("chats");
     this.#meet(message.from);
-    if (type === "sent") chat.unread += 1;
+    if (type === "sent" && message.from.id !== chat.info.id) chat.unread += 1; // In private, a person's id is the chat's.
     if (!chat.latest || message.message_id >= chat.latest.message_id) chat.latest = message;
+  }
+
+  /** What is the latest message now that the one that was is gone? */
+  async #lookBack(chat) {
+    [chat.latest = null] = await api.messages(chat.place, 1);
+    this.#fire("chats");
   }
 
   /** Change the messages of a chat that is loaded. */

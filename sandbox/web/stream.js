@@ -4,7 +4,7 @@ import { streamUrl } from "./api.js";
 
 const KINDS = { CONNECTING: 0, OPEN: 1, CLOSED: 2 };
 
-/** Calls `on.event(event)`, `on.bots()`, `on.connected(yes)`, and `on.world(id)` at each connection. */
+/** Calls `on.event(event)`, `on.bots()`, `on.connected(yes)`, and `on.world({world, bots})` at each connection. */
 export function listen(after, on) {
   let last = after;
   let source;
@@ -18,7 +18,7 @@ export function listen(after, on) {
       last = event.seq;
       on.event(event);
     };
-    source.addEventListener("world", ({ data }) => on.world(JSON.parse(data).world));
+    source.addEventListener("world", ({ data }) => on.world(JSON.parse(data)));
     source.addEventListener("bots", () => on.bots());
     source.onerror = () => {
       on.connected(false);

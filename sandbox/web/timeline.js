@@ -18,7 +18,7 @@ export class Timeline {
   #me = null;
   #active = null;
   #fresh = 0; // messages that came while the reader was further up
-  #loading = false;
+  #turn = 0; // how often a chat was opened
   #stick = true; // to the end, as messages come and the window changes
   #seen = {}; // the scroller's place and sizes in pixels, when last looked
 
@@ -39,6 +39,7 @@ export class Timeline {
 
   /** Show a chat as this person sees it. */
   async open(chat, me) {
+    const turn = ++this.#turn;
     this.#chat = chat;
     this.#me = me;
     this.#units = [];
@@ -46,11 +47,15 @@ export class Timeline {
     show($("earlier"), false);
     this.#list.setAttribute("aria-busy", "true");
     if (!chat.loaded) await this.#store.load(chat);
-    if (this.#chat !== chat || this.#me !== me) return;
+    if (turn !== this.#turn) return;
     this.#append([...chat.messages.values()]);
-    this.#list.removeAttribute("aria-busy");
-    show($("earlier"), !chat.complete);
+    this.#settle();
     this.#toEnd();
+  }
+
+  #settle() {
+    this.#list.removeAttribute("aria-busy");
+    show($("earlier"), !this.#chat.complete);
   }
 
   #sent({ chat, message }) {
@@ -78,6 +83,7 @@ export class Timeline {
     if (unit.element.contains(document.activeElement)) $("text").focus();
     unit.element.remove();
     this.#units.splice(this.#units.indexOf(unit), 1);
+    for (const line of this.#list.querySelectorAll("h2")) if (line.nextElementSibling?.tagName !== "ARTICLE") line.remove();
     if (this.#active === unit) this.#activate(this.#units.at(-1));
   }
 
@@ -177,21 +183,18 @@ export class Timeline {
     else if (isReader && scrollTop < this.#seen.scrollTop) this.#stick = false;
     this.#seen = { scrollTop, scrollHeight, clientHeight };
     if (this.#stick) this.#tellFresh(0);
-    if (scrollTop < NEAR && this.#chat?.loaded && !this.#chat.complete) this.#loadEarlier();
+    if (scrollTop < NEAR) this.#loadEarlier();
   }
 
   async #loadEarlier() {
     const chat = this.#chat;
-    if (this.#loading || !chat || chat.complete) return;
-    this.#loading = true;
+    if (!chat?.loaded || chat.loading || chat.complete) return;
     this.#list.setAttribute("aria-busy", "true");
     try {
       const found = await this.#store.load(chat);
       if (chat === this.#chat) this.#prepend(found);
     } finally {
-      this.#loading = false;
-      this.#list.removeAttribute("aria-busy");
-      show($("earlier"), !chat.complete);
+      if (chat === this.#chat) this.#settle();
     }
   }
 

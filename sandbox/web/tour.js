@@ -1,19 +1,22 @@
 // A guided tour above the writing box. A step is done when the bot says what it waits for; the reader may go on sooner.
 
+import * as api from "./api.js";
 import { $, h, show } from "./dom.js";
-import { fetchSample } from "./composer.js";
 import { thumbnail } from "./samples.js";
+
+const PLACE = "tour"; // how far this browser came, in which world
+const LOOK_BACK = 1000; // messages
 
 export class Tour {
   #store;
   #actions;
   #steps = [];
   #me = 0;
-  #state = { step: 0, since: 0 };
+  #state = { world: null, step: 0, since: 0 };
   #busy = false;
   #place = { chat: null, me: null };
 
-  /** `actions` are `send(message)`, `attach(path)` and `visit(chatId)`. */
+  /** `actions` are `say(text)`, `sendSamples(paths, caption)`, `attach(path)` and `visit(chatId)`. */
   constructor(store, actions) {
     this.#store = store;
     this.#actions = actions;
@@ -25,12 +28,14 @@ export class Tour {
     const { people, steps } = this.#store.guide;
     this.#steps = steps;
     this.#me = people[0]?.id;
-    this.#state = JSON.parse(localStorage.getItem(this.#key) ?? '{"step":0,"since":0}');
+    const { world } = this.#store;
+    const kept = JSON.parse(localStorage.getItem(PLACE));
+    this.#state = kept?.world === world ? kept : { world, step: 0, since: 0 };
     this.#draw();
     await this.#lookBack();
   }
 
-  /** The tour belongs to one person's private chat. */
+  /** The tour belongs to one person's private chat, and to those that are watched in it. */
   showIn(chat, me) {
     this.#place = { chat, me };
     this.#draw();
@@ -38,11 +43,7 @@ export class Tour {
 
   get #here() {
     const { chat, me } = this.#place;
-    return Boolean(chat) && me.id === this.#me && chat.info.id === this.#me;
-  }
-
-  get #key() {
-    return `tour ${this.#store.world}`;
+    return Boolean(chat) && chat.info.id === me.id && [this.#me, ...this.#steps.map((step) => step.chat)].includes(me.id);
   }
 
   get #step() {
@@ -54,8 +55,7 @@ export class Tour {
     const watched = this.#step?.until ? this.#watched(this.#step) : undefined;
     const chat = [...this.#store.chats.values()].find(({ info }) => info.id === watched);
     if (!chat) return;
-    if (!chat.loaded) await this.#store.load(chat);
-    for (const message of chat.messages.values()) this.#heard(chat, message);
+    for (const message of await api.messages(chat.place, LOOK_BACK)) this.#heard(chat, message);
   }
 
   #watched(step) {
@@ -70,8 +70,8 @@ export class Tour {
   }
 
   #goOn(since) {
-    this.#state = { step: this.#state.step + 1, since };
-    localStorage.setItem(this.#key, JSON.stringify(this.#state));
+    this.#state = { ...this.#state, step: this.#state.step + 1, since };
+    localStorage.setItem(PLACE, JSON.stringify(this.#state));
     this.#draw();
   }
 
@@ -84,38 +84,42 @@ export class Tour {
     const title = h("h2", {}, h("small", {}, `${number} of ${this.#steps.length}`), step.title);
     const skip = () => this.#goOn(this.#latest());
     const next = h("button", { type: "button", class: "quiet", onclick: skip }, isLast ? "Done" : step.until ? "Skip" : "Next");
-    const samples = step.samples.map((path) => thumbnail(path, this.#actions.attach));
-    const act = this.#act(step);
+    const isIts = this.#watched(step) === this.#place.me?.id;
+    const samples = isIts ? step.samples.map((path) => thumbnail(path, this.#actions.attach)) : [];
+    const act = isIts ? this.#act(step) : this.#way(this.#watched(step));
+    const isFocused = $("tour").contains(document.activeElement);
     $("tour").replaceChildren(
       title,
       h("p", {}, step.text),
       ...(samples.length ? [h("div", { class: "strip" }, ...samples)] : []),
       h("div", { class: "actions" }, act, next),
     );
+    if (isFocused) (act ?? next).focus();
   }
 
   #act(step) {
-    if (step.chat && step.chat !== this.#me) {
-      const name = this.#store.people.get(step.chat)?.first_name ?? "that person";
-      return h("button", { type: "button", class: "primary", onclick: () => this.#actions.visit(step.chat) }, `Look at ${name}’s chat`);
-    }
     if (!step.say && !step.samples.length) return null;
     const label = step.say ? `Send ${step.say}` : step.caption ? `Send as “${step.caption}”` : "Send";
-    return h("button", { type: "button", class: "primary", onclick: ({ target }) => this.#send(step, target) }, label);
+    return primary(label, ({ currentTarget }) => this.#send(step, currentTarget));
+  }
+
+  #way(id) {
+    const name = this.#store.people.get(id)?.first_name ?? "that person";
+    return primary(id === this.#me ? "Back to your own chat" : `Look at ${name}’s chat`, () => this.#actions.visit(id));
   }
 
   async #send(step, button) {
     if (this.#busy) return;
-    this.#busy = button.disabled = true;
-    try {
-      if (step.say) await this.#actions.send({ text: step.say });
-      else await this.#actions.send({ files: await Promise.all(step.samples.map(fetchSample)), caption: step.caption });
-    } finally {
-      this.#busy = button.disabled = false;
-    }
+    this.#busy = true;
+    button.ariaBusy = "true";
+    await (step.say ? this.#actions.say(step.say) : this.#actions.sendSamples(step.samples, step.caption));
+    this.#busy = false;
+    button.ariaBusy = null;
   }
 
   #latest() {
     return Math.max(0, ...[...this.#store.chats.values()].map(({ latest }) => latest?.message_id ?? 0));
   }
 }
+
+const primary = (words, onclick) => h("button", { type: "button", class: "primary", onclick }, words);
