@@ -25,7 +25,7 @@ from bot.rollout import Rollout
 from bot.stores import Stores, open_stores
 from bot.vitals import Vitals
 from bot.watch import Watch
-from bot.webhook import create_app, keep_registered, listening
+from bot.webhook import Registration, create_app, listening
 from bot.worker import Turns, Worker
 from serving.backend import Backend
 from serving.local import Local
@@ -105,7 +105,7 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         turns = Turns(settings.intake.messages_a_minute)
         worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.slow, desk.give_up, turns, now)
         await stack.enter_async_context(worker)
-        incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker))
+        incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker, vitals))
         await publish_commands(application.bot, stores.people)
         await stack.enter_async_context(_beside(_keep_tidy(settings, stores, inbox)))
         await stack.enter_async_context(_beside(vitals.keep(stores.servings)))
@@ -169,7 +169,7 @@ def _predictor(settings: Settings, versions: Rollout, decoder: Decoder, decoders
 
 @asynccontextmanager
 async def _incoming(
-    settings: Settings, application: App, stores: Stores, worker: Worker
+    settings: Settings, application: App, stores: Stores, worker: Worker, vitals: Vitals
 ) -> AsyncIterator[asyncio.Task[NoReturn]]:
     """The way in for updates: we ask for them, or Telegram brings them."""
     telegram = settings.telegram
@@ -178,10 +178,11 @@ async def _incoming(
             key = await asyncio.to_thread(stores.offers.secret)
             secret = hmac.new(key, b"webhook", "sha256").hexdigest()
             await stack.enter_async_context(listening(create_app(worker.take, secret), telegram.webhook_listen))
-            work = keep_registered(application.bot, telegram.webhook_url, secret)
+            way: Poller | Registration = Registration(application.bot, telegram.webhook_url, secret)
         else:
-            work = Poller(application.bot, worker.take).run()
-        yield await stack.enter_async_context(_beside(work))
+            way = Poller(application.bot, worker.take)
+        vitals.watch(way)
+        yield await stack.enter_async_context(_beside(way.run()))
 
 
 @asynccontextmanager

@@ -91,23 +91,38 @@ def _socket(address: str) -> socket.socket:
         ) from error
 
 
-async def keep_registered(bot: Bot, url: str, secret: str) -> NoReturn:
-    """Until cancelled: tell Telegram the address, and again if somebody takes it away."""
-    problem: str | None = None
-    while True:
-        wait = RENEW_SECONDS
+class Registration:
+    """Tells Telegram the address, and again if somebody takes it away."""
+
+    def __init__(self, bot: Bot, url: str, secret: str) -> None:
+        self._bot = bot
+        self._url = url
+        self._secret = secret
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why Telegram does not take the address, in its own words; None where it does."""
+        return self._problem
+
+    async def run(self) -> NoReturn:
+        while True:
+            wait = await self._register()
+            await asyncio.sleep(wait)
+
+    async def _register(self) -> float:
+        """The seconds after which to do it again."""
         try:
             # One at a time, so that they come in order.
-            await bot.set_webhook(url, secret_token=secret, allowed_updates=list(WANTED), max_connections=1)
+            await self._bot.set_webhook(
+                self._url, secret_token=self._secret, allowed_updates=list(WANTED), max_connections=1
+            )
         except TelegramError as error:
-            if str(error) != problem:
+            if str(error) != self._problem:
                 log.warning("Telegram does not take the webhook; it is tried again", reason=str(error))
-            problem = str(error)
-            wait = RETRY_SECONDS
-            if isinstance(error, RetryAfter):
-                wait = seconds(error.retry_after)
-        else:
-            if problem:
-                log.info("Telegram took the webhook")
-            problem = None
-        await asyncio.sleep(wait)
+            self._problem = str(error)
+            return seconds(error.retry_after) if isinstance(error, RetryAfter) else RETRY_SECONDS
+        if self._problem:
+            log.info("Telegram took the webhook")
+        self._problem = None
+        return RENEW_SECONDS
