@@ -12,6 +12,7 @@ import typer
 
 from cli import photos, services, training, versions
 from cli.context import Context
+from cli.doctor import doctor
 from cli.output import Output
 from storage.errors import RetrainbotError, SettingsError
 from storage.logs import configure_logs, redact
@@ -45,7 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(services.run, services.bot, services.trainer, services.sandbox, services.demo),
     *(photos.reindex, photos.classes),
     *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin),
-    *(training.runs, training.cancel, training.status, training.gpu),
+    *(training.runs, training.cancel, training.status, training.gpu, doctor),
 )
 for command in COMMANDS:
     app.command()(command)
@@ -67,9 +68,9 @@ def options(
         os.environ["RETRAINBOT_CONFIG"] = str(config.absolute())
     if data:
         os.environ["RETRAINBOT_DATA"] = str(data.absolute())
-    settings = read_settings()
-    configure_logs(settings.logging.level)
-    context.obj = Context(settings, Output(json))
+    state = context.obj = Context(read_settings, Output(json))
+    if context.invoked_subcommand != "doctor":  # Which itself says what is wrong with the configuration.
+        configure_logs(state.settings.logging.level)
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:

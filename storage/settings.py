@@ -420,11 +420,9 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
 
     `data` overrides the data folder. Raises SettingsError naming each wrong key, its value and what is allowed.
     """
+    path = settings_file(file)
     named = file or _path_from_environment()
-    path = named or Path("config.toml")
-    content: dict[str, Any] = {}
-    if path.exists() or named:
-        content = _read_toml(path)
+    content = _read_toml(path) if path.exists() or named else {}
     try:
         settings = Settings(**content)
     except ValidationError as error:
@@ -433,6 +431,11 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
     except SourceError as error:
         raise SettingsError(f"An environment variable has no valid value: {error}. Lists look like [1, 2].") from error
     return settings.model_copy(update={"data": (data or settings.data).expanduser().absolute()})
+
+
+def settings_file(file: Path | None = None) -> Path:
+    """Where `read_settings` looks; nothing need be there."""
+    return file or _path_from_environment() or Path("config.toml")
 
 
 def _path_from_environment() -> Path | None:
