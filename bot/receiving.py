@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from telegram import Bot, Document, Message, PhotoSize
@@ -146,7 +148,8 @@ class Receiver:
         async with self._room(file, hangs) as is_here:
             content = await self._fetch(file)
             is_here()
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._keep, content, person)
+            keep = partial(copy_context().run, self._keep, content, person)  # With what the logs tell of the update.
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, keep)
 
     @asynccontextmanager
     async def _room(self, file: Attachment, hangs: asyncio.Event) -> AsyncIterator[Callable[[], None]]:
@@ -197,11 +200,13 @@ class Receiver:
 
     def _keep(self, content: bytes, person: str) -> Arrived:
         try:
-            return Arrived(self._photos.keep(self._photos.prepare(content), person))
+            sha256 = self._photos.keep(self._photos.prepare(content), person)
         except ImageError as error:
             log.info("refused a photo", by=person, bytes=len(content), reason=str(error))
             self._quarantine.put(content, str(error), person)
             return Arrived(None, error.text)
+        log.debug("kept a photo", photo=sha256)
+        return Arrived(sha256)
 
 
 def _origin(message: Message, file: Attachment) -> Origin:

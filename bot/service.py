@@ -35,6 +35,7 @@ from storage.decoder import Decoder
 from storage.errors import SettingsError
 from storage.inbox import Inbox
 from storage.lifeline import follow_parent
+from storage.logs import hide
 from storage.settings import Serving, Settings
 
 DECODERS = 2  # Photos checked at the same time, each in a process of its own.
@@ -177,6 +178,7 @@ async def _incoming(
         if telegram.webhook_url:
             key = await asyncio.to_thread(stores.offers.secret)
             secret = hmac.new(key, b"webhook", "sha256").hexdigest()
+            hide(secret)
             await stack.enter_async_context(listening(create_app(worker.take, secret), telegram.webhook_listen))
             way: Poller | Registration = Registration(application.bot, telegram.webhook_url, secret)
         else:

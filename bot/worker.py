@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import structlog
+from structlog.contextvars import bound_contextvars
 from telegram import Bot, Update
 from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
 
@@ -137,17 +138,19 @@ class Worker:
         for letter, update in list(zip(letters, updates, strict=True))[:HALF]:
             if self._closing:
                 return
-            if letter.album is None:
-                await self._try(letter, {letter.id: update})
-            elif letter.album not in albums:
-                albums.add(letter.album)
-                whole = await asyncio.to_thread(self._inbox.album, letter.chat, letter.album)
-                await self._try(letter, {item.id: self._read(item) for item in whole})
+            with bound_contextvars(update=letter.id):
+                if letter.album is None:
+                    await self._try(letter, {letter.id: update})
+                elif letter.album not in albums:
+                    albums.add(letter.album)
+                    whole = await asyncio.to_thread(self._inbox.album, letter.chat, letter.album)
+                    await self._try(letter, {item.id: self._read(item) for item in whole})
 
     async def _begin(self, update: Update) -> None:
         if update.update_id not in self._begun:
             self._begun.add(update.update_id)
-            await self._ahead(update)
+            with bound_contextvars(update=update.update_id):
+                await self._ahead(update)
 
     def _read(self, letter: Letter) -> Update | None:
         try:

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from storage.errors import SettingsError
-from storage.logs import TOKEN, redact
+from storage.logs import TOKEN, Style, redact
 
 Mode = Literal["head", "full", "scratch"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
@@ -341,6 +341,11 @@ class Serving(_Section):
 
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    format: Style = Field(
+        "auto",
+        description='"console" for people, "json" for programs: an object a line. "auto": the first on a terminal, else'
+        " the second.",
+    )
 
 
 class Settings(BaseSettings):
