@@ -51,6 +51,11 @@ class Poller:
         """Why no updates come, and what to do about it; None where they do."""
         return self._problem
 
+    @property
+    def ready(self) -> bool:
+        """Whether updates come."""
+        return self._begun and self._problem is None
+
     async def run(self) -> NoReturn:
         pause = FIRST_PAUSE
         try:

@@ -18,6 +18,7 @@ from bot import rollout, watch
 from bot.app import App, Desk, build
 from bot.buttons import Buttons
 from bot.menus import publish_commands
+from bot.monitor import Monitor
 from bot.notices import Notices
 from bot.polling import Poller
 from bot.predictor import Predictor
@@ -25,7 +26,7 @@ from bot.rollout import Rollout
 from bot.stores import Stores, open_stores
 from bot.vitals import Vitals
 from bot.watch import Watch
-from bot.webhook import Registration, create_app, listening
+from bot.webhook import Registration, create_app
 from bot.worker import Turns, Worker
 from serving.backend import Backend
 from serving.local import Local
@@ -37,6 +38,7 @@ from storage.inbox import Inbox
 from storage.lifeline import follow_parent
 from storage.logs import hide
 from storage.settings import Serving, Settings
+from storage.web import listening
 
 DECODERS = 2  # Photos checked at the same time, each in a process of its own.
 THREADS = 32  # For what waits for the disk or the database; more than usual, so that nothing waits for a slow one.
@@ -68,6 +70,8 @@ class Service:
     stores: Stores
     rollout: Rollout
     predictor: Predictor
+    vitals: Vitals
+    inbox: Inbox
     application: App
     incoming: asyncio.Task[NoReturn]
 
@@ -98,11 +102,14 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         versions = await stack.enter_async_context(_rollout(settings, stores, backend, pace))
         models = _predictor(settings, versions, decoder, decoders)
         vitals = Vitals(versions, models, backend)
+        monitor = Monitor(vitals, stores.database, settings.data)
+        await stack.enter_async_context(monitor.listening(settings.metrics))
         await _connect(application, pace.reconnect)
         stack.push_async_callback(application.shutdown)
         desk = Desk(application, settings, stores, vitals, models, decoders)
         stack.callback(desk.close)
         inbox = Inbox(stores.database, application.bot.id, timedelta(seconds=settings.intake.album_seconds))
+        monitor.inbox = inbox
         turns = Turns(settings.intake.messages_a_minute)
         worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.slow, desk.give_up, turns, now)
         await stack.enter_async_context(worker)
@@ -122,7 +129,7 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         )
         await stack.enter_async_context(runs)
         log.info("bot ready", name=application.bot.username)
-        yield Service(stores, versions, models, application, incoming)
+        yield Service(stores, versions, models, vitals, inbox, application, incoming)
 
 
 async def _serve(settings: Settings, pace: Pace | None) -> None:
@@ -179,7 +186,8 @@ async def _incoming(
             key = await asyncio.to_thread(stores.offers.secret)
             secret = hmac.new(key, b"webhook", "sha256").hexdigest()
             hide(secret)
-            await stack.enter_async_context(listening(create_app(worker.take, secret), telegram.webhook_listen))
+            app = create_app(worker.take, secret)
+            await stack.enter_async_context(listening(app, telegram.webhook_listen, "telegram.webhook_listen"))
             way: Poller | Registration = Registration(application.bot, telegram.webhook_url, secret)
         else:
             way = Poller(application.bot, worker.take)

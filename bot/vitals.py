@@ -29,6 +29,11 @@ class Incoming(Protocol):
     @property
     def problem(self) -> str | None: ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether updates come, or would come if there were any."""
+        ...
+
 
 class Vitals:
     def __init__(
@@ -44,6 +49,16 @@ class Vitals:
     def watch(self, incoming: Incoming) -> None:
         """Tell of the way in for updates, too."""
         self._incoming = incoming
+
+    @property
+    def updates_come(self) -> bool:
+        """Whether updates come."""
+        return self._incoming is not None and self._incoming.ready
+
+    @property
+    def wanted(self) -> int | None:
+        """The version that shall answer."""
+        return self._rollout.wanted
 
     def report(self) -> ServingReport:
         problem = self._incoming.problem if self._incoming else None

@@ -14,6 +14,7 @@ from telegram import Bot, Update
 from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
 
 from bot.arrivals import arrival
+from bot.metrics import FAILED, PUT_OFF, UPDATE_SECONDS, UPDATES
 from storage.errors import DatabaseError
 from storage.inbox import Inbox, Lane, Letter
 
@@ -93,6 +94,7 @@ class Worker:
         """Keep updates; once this returns, none of them can be lost. Raises DatabaseError."""
         arrivals = [arrival(update) for update in updates]
         await asyncio.to_thread(self._inbox.keep, arrivals)
+        UPDATES.inc(len(arrivals))
         for item in arrivals:
             self._wake((item.chat, item.lane))
 
@@ -164,11 +166,14 @@ class Worker:
         if readable and letter.id not in self._worked:
             wait = await self._hindered(letter, readable)
             if wait is not None:
+                PUT_OFF.inc()
                 await asyncio.to_thread(self._inbox.put_off, updates, timedelta(seconds=wait))
                 return
         self._begun.difference_update(updates)
         self._worked.add(letter.id)
         await asyncio.to_thread(self._inbox.done, updates)
+        taken = (self._clock() - letter.received_at).total_seconds()
+        UPDATE_SECONDS.labels(letter.lane).observe(max(0.0, taken))
         self._worked.discard(letter.id)
 
     async def _hindered(self, letter: Letter, updates: Sequence[Update]) -> float | None:
@@ -182,6 +187,7 @@ class Worker:
         except Unheard as error:  # Nobody likes to be told twice.
             log.warning("perhaps not told", update=letter.id, reason=str(error))
         except Exception:  # One update must not keep the others of its chat waiting.
+            FAILED.inc()
             log.exception("unexpected", update=letter.id)
         return None
 

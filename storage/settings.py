@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -97,6 +98,14 @@ def _listen(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (host and port.isdecimal() and int(port) <= 65535):
         raise ValueError("must be a host and a port, such as 127.0.0.1:8443")
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise ValueError("must be an address of this computer, such as 127.0.0.1, 0.0.0.0 or ::1") from error
     return text
 
 
@@ -339,6 +348,14 @@ class Serving(_Section):
     )
 
 
+class Metrics(_Section):
+    bot_port: int = Field(0, ge=0, le=65535, description="Where the bot tells figures and health. 0: nowhere.")
+    trainer_port: int = Field(0, ge=0, le=65535, description="Where the trainer tells them. 0: nowhere.")
+    address: Annotated[str, AfterValidator(_host)] = Field(
+        "127.0.0.1", description="The address of both ports; whoever reaches it may read them."
+    )
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     format: Style = Field(
@@ -365,6 +382,7 @@ class Settings(BaseSettings):
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
+    metrics: Metrics = Metrics()
     logging: Logging = Logging()
 
     @classmethod

@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -16,6 +17,7 @@ from storage.retention import Retention
 from storage.runs import Runs
 from storage.settings import Settings
 from trainer import gpu
+from trainer.monitor import Monitor
 from trainer.schedule import Alarm, Planner
 from trainer.worker import Worker
 
@@ -34,14 +36,16 @@ def serve(settings: Settings) -> None:
     database = Database(settings.database_file)
     alarm = Alarm(Planner(settings, database))
     trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()))
-    threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()
-    alarm.start()
-    log.info("trainer ready")
-    try:
-        trainer.work()
-    finally:
-        alarm.stop()
-        log.info("trainer stopped")
+    trainer.monitor.looks = lambda: alarm.looks
+    with trainer.monitor.listening(settings.metrics):
+        threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()
+        alarm.start()
+        log.info("trainer ready")
+        try:
+            trainer.work()
+        finally:
+            alarm.stop()
+            log.info("trainer stopped")
 
 
 class Trainer:
@@ -56,6 +60,7 @@ class Trainer:
         self._runs = Runs(database)
         self._reports = GpuReports(database)
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)
+        self.monitor = Monitor(database, settings.data)
         self._retention = Retention(database, settings.models_dir, settings.serving.keep_versions)
 
     def work(self) -> None:
@@ -63,6 +68,7 @@ class Trainer:
         self._make_room()
         try:
             while not self._stop.wait(POLL_SECONDS):
+                self.monitor.beat.here()
                 self._tend()
                 try:
                     self._look()
@@ -75,7 +81,10 @@ class Trainer:
     def _look(self) -> None:
         run = self._worker.claim()
         if run is not None:
-            self._worker.work(run)
+            begun = time.monotonic()
+            ended = self._worker.work(run, lambda _: self.monitor.beat.here())
+            if ended.final:
+                self.monitor.ended(ended.state, time.monotonic() - begun)
             self._make_room()
         elif self._standby:
             self._worker.stand_by()
@@ -97,6 +106,7 @@ class Trainer:
                 self._stop.wait(REPORT_SECONDS)
 
     def _report(self, report: GpuReport) -> None:
+        self.monitor.gpus = report
         try:
             self._reports.write(socket.gethostname(), now(), report)
         except DatabaseError as error:
