@@ -4,7 +4,7 @@ import asyncio
 import gc
 import hmac
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ from storage.errors import SettingsError
 from storage.inbox import Inbox
 from storage.lifeline import follow_parent
 from storage.logs import hide
+from storage.notify import Notifier
 from storage.settings import Serving, Settings
 from storage.web import listening
 
@@ -82,13 +83,16 @@ def run(settings: Settings, pace: Pace | None = None) -> None:
     Raises SettingsError where there is no token, or Telegram does not know it at the start, DatabaseError where the
     database is damaged or newer.
     """
-    asyncio.run(_until_stopped(_serve(settings, pace)))
+    notifier = Notifier.from_environment()
+    asyncio.run(_until_stopped(_serve(settings, pace, notifier), notifier.stopping))
 
 
 @asynccontextmanager
-async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator[Service]:
-    """Serve within the block. What was started last is ended first."""
-    pace = pace or Pace()
+async def serving(
+    settings: Settings, pace: Pace | None = None, notifier: Notifier | None = None
+) -> AsyncIterator[Service]:
+    """Serve within the block. What was started last is ended first. `notifier` gets signs of life."""
+    pace, notifier = pace or Pace(), notifier or Notifier(None)
     gc.freeze()  # A full collection over all that the imports left would hold the event loop for over 100 ms.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
     async with AsyncExitStack() as stack:
@@ -104,6 +108,8 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         vitals = Vitals(versions, models, backend)
         monitor = Monitor(vitals, stores.database, settings.data)
         await stack.enter_async_context(monitor.listening(settings.metrics))
+        await stack.enter_async_context(_beside(_live(notifier)))
+        notifier.ready()  # Whether Telegram can be reached is nothing that a restart would help with.
         await _connect(application, pace.reconnect)
         stack.push_async_callback(application.shutdown)
         desk = Desk(application, settings, stores, vitals, models, decoders)
@@ -132,8 +138,8 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         yield Service(stores, versions, models, vitals, inbox, application, incoming)
 
 
-async def _serve(settings: Settings, pace: Pace | None) -> None:
-    async with serving(settings, pace) as service:
+async def _serve(settings: Settings, pace: Pace | None, notifier: Notifier) -> None:
+    async with serving(settings, pace, notifier) as service:
         await service.incoming
 
 
@@ -218,6 +224,13 @@ async def _keep_tidy(settings: Settings, stores: Stores, inbox: Inbox) -> NoRetu
         await asyncio.sleep(TIDY_SECONDS)
 
 
+async def _live(notifier: Notifier) -> NoReturn:
+    """Give signs of life, as long as the event loop comes round."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(notifier.every or 3600.0)
+
+
 async def _connect(application: App, reconnect: float) -> None:
     """Try until there is a network. Raises SettingsError where Telegram does not know the token."""
     while True:
@@ -232,7 +245,7 @@ async def _connect(application: App, reconnect: float) -> None:
             return
 
 
-async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+async def _until_stopped(work: Coroutine[Any, Any, None], stopping: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -242,9 +255,10 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
         loop.call_soon_threadsafe(stop.set)
 
     follow_parent(stop_from_thread)
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopping()
     working.cancel()
-    stopping.cancel()
+    stopped.cancel()
     with suppress(asyncio.CancelledError):
         await working

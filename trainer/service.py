@@ -13,6 +13,7 @@ from storage.database import Database, now
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
+from storage.notify import Notifier
 from storage.retention import Retention
 from storage.runs import Runs
 from storage.settings import Settings
@@ -33,27 +34,36 @@ def serve(settings: Settings) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     follow_parent(stop.set)
+    notifier = Notifier.from_environment()
     database = Database(settings.database_file)
     alarm = Alarm(Planner(settings, database))
-    trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()))
+    trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()), notifier)
     trainer.monitor.looks = lambda: alarm.looks
     with trainer.monitor.listening(settings.metrics):
         threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()
         alarm.start()
         log.info("trainer ready")
+        notifier.ready()
         try:
             trainer.work()
         finally:
+            notifier.stopping()
             alarm.stop()
             log.info("trainer stopped")
 
 
 class Trainer:
-    """`tend` is called again and again while nothing is trained."""
+    """`tend` is called again and again while nothing is trained, and `notifier` gets signs of life."""
 
     def __init__(
-        self, settings: Settings, database: Database, stop: threading.Event, tend: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        database: Database,
+        stop: threading.Event,
+        tend: Callable[[], None] = lambda: None,
+        notifier: Notifier = Notifier(None),  # noqa: B008  It does nothing.
     ) -> None:
+        self._notifier = notifier
         self._standby = settings.training.standby
         self._tend = tend
         self._stop = stop
@@ -68,7 +78,7 @@ class Trainer:
         self._make_room()
         try:
             while not self._stop.wait(POLL_SECONDS):
-                self.monitor.beat.here()
+                self._live()
                 self._tend()
                 try:
                     self._look()
@@ -82,12 +92,16 @@ class Trainer:
         run = self._worker.claim()
         if run is not None:
             begun = time.monotonic()
-            ended = self._worker.work(run, lambda _: self.monitor.beat.here())
+            ended = self._worker.work(run, lambda _: self._live())
             if ended.final:
                 self.monitor.ended(ended.state, time.monotonic() - begun)
             self._make_room()
         elif self._standby:
             self._worker.stand_by()
+
+    def _live(self) -> None:
+        self.monitor.beat.here()
+        self._notifier.alive()
 
     def _make_room(self) -> None:
         try:
