@@ -1,6 +1,7 @@
 """What TensorFlow says of a GPU that it cannot use, in plain words. It has printed these texts on other computers."""
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from nvml import Nvml, card
 from cli.checks import gpu as checks
 from cli.checks.finding import Finding, State
 from cli.checks.trying import Trial, attempt
+from storage.gpus import GpuReport
 from trainer import complaints, gpu
 
 DLOPEN = """\
@@ -149,6 +151,20 @@ def test_a_trial_that_hangs_is_given_up() -> None:
     program = """import json, time; print(json.dumps({"step": "matmul"}), flush=True); time.sleep(60)"""
     trial = attempt([sys.executable, "-c", program], timeout=5)
     assert (trial.code, list(trial.steps)) == (None, ["matmul"])
+
+
+def test_a_driver_that_never_answers() -> None:
+    """It is given up, and TensorFlow is not even tried."""
+    never = threading.Event()
+
+    def hang() -> GpuReport:
+        never.wait()
+        return GpuReport()
+
+    assert checks.ask(hang, timeout=0.05) is None
+    assert checks.ask(GpuReport) == GpuReport()
+    assert checks.silent().state is State.FAILED
+    never.set()
 
 
 def test_the_driver_is_told(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ def _checks(settings: Settings, file: Path) -> dict[str, Callable[[], Iterable[F
 
 
 def _gpu() -> Iterator[Finding]:
-    report = nvml.report(None)
+    report = gpu.ask(lambda: nvml.report(None))
+    if report is None:
+        yield gpu.silent()
+        return
     yield gpu.driver(report)
     yield from gpu.tensorflow(trying.attempt(), card=bool(report.gpus))

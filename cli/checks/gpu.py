@@ -1,8 +1,10 @@
 """Whether there is a card, whether TensorFlow uses it, and whether it computes."""
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from cli.checks.finding import Finding, blame, failed, ok, warning
 from cli.checks.folder import usable
@@ -12,8 +14,26 @@ from trainer import complaints
 from trainer.gpu import NO_DRIVER
 
 DRIVER, TENSORFLOW, COMPUTING = "GPU", "TensorFlow", "computing"
+DRIVER_SECONDS = 20.0
 INSTALL = "Type `make .venv/.gpu`."
 WORDS = {"matmul": "a matrix product", "convolution": "a convolution", "xla": "an operation that XLA compiles"}
+
+
+def ask(report: Callable[[], GpuReport], timeout: float = DRIVER_SECONDS) -> GpuReport | None:
+    """What the driver reports; None where it does not answer, which nothing can make it do."""
+    answers: SimpleQueue[GpuReport] = SimpleQueue()
+    threading.Thread(target=lambda: answers.put(report()), name="driver", daemon=True).start()
+    try:
+        return answers.get(timeout=timeout)
+    except Empty:
+        return None
+
+
+def silent() -> Finding:
+    """What to say where it does not answer; TensorFlow would hang, too."""
+    return failed(
+        DRIVER, f"The NVIDIA driver does not answer within {DRIVER_SECONDS:g} seconds.", "Restart the computer."
+    )
 
 
 def driver(report: GpuReport, devices: Path = Path("/dev")) -> Finding:
