@@ -20,7 +20,10 @@ PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)")
 LEAST_SECRET = 8  # What is shorter is no secret, and would be found everywhere.
 
 # Libraries that tell every step; httpx among them tells every address, and a bot's address contains the token.
-QUIET = ("httpx", "alembic", "apscheduler", "tensorflow", "absl")
+QUIET = ("httpx", "alembic", "apscheduler", "tensorflow", "absl", "uvicorn")
+
+# What TensorFlow says at each start, before it can be told to be silent.
+CHATTER = re.compile(r"I\d{4} |WARNING: All log messages before absl|To enable the following instructions:")
 
 Style = Literal["auto", "console", "json"]
 _secrets: set[str] = set()
@@ -120,7 +123,8 @@ def _relay(line: str, process: str) -> None:
     if handler is None:  # A program that has no log, such as a test.
         print(redact(line), file=sys.stderr)  # noqa: T201
     elif isinstance(handler.formatter, RedactingFormatter) and handler.formatter.as_json and not _is_ours(line):
-        structlog.get_logger().info("written by a child process", process=process, line=line)
+        level = logging.DEBUG if CHATTER.match(line) else logging.INFO
+        structlog.get_logger().log(level, "written by a child process", process=process, line=line)
     elif line:
         finished = {"msg": line, "levelno": logging.INFO, "levelname": "INFO", "finished": True}
         handler.handle(logging.makeLogRecord(finished))

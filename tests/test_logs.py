@@ -203,12 +203,14 @@ OURS = {"event": "run started", "level": "info", "timestamp": "2026-05-04T12:00:
 
 def test_what_a_child_writes_is_passed_on(objects: Callable[[], list[dict[str, Any]]]) -> None:
     """Its log lines stay what they are; anything else becomes a line of the log; both without tokens."""
-    written(f"import sys; print({json.dumps(OURS)!r}, 'E0000 cuda {TOKEN}', '[1]', sep='\\n', file=sys.stderr)")
+    said = [json.dumps(OURS), f"E0000 cuda {TOKEN}", "I0000 as always", "[1]"]
+    written(f"import sys; print(*{said!r}, sep='\\n', file=sys.stderr)")
     ours, *others = objects()
     assert ours == {**OURS, "token": "[token]"}
-    assert [(other["line"], other["process"]) for other in others] == [
-        ("E0000 cuda [token]", "training run"),
-        ("[1]", "training run"),
+    assert [(other["line"], other["process"], other["level"]) for other in others] == [
+        ("E0000 cuda [token]", "training run", "info"),
+        ("I0000 as always", "training run", "debug"),
+        ("[1]", "training run", "info"),
     ]
 
 
