@@ -155,8 +155,8 @@ def show_serving(output: Output, serving: dict[str, Any]) -> None:
     for version in serving["versions"]:
         memory = f", {version['memory_bytes'] / 1e6:.0f} MB" if version["memory_bytes"] else ""
         output.say(f"  version {version['number']}: {version['state']}{memory}")
-    if serving["problem"]:
-        output.say(f"  {serving['problem']}")
+    for problem in filter(None, (serving["problem"], serving["updates"])):
+        output.say(f"  {problem}")
 
 
 def gpu(context: typer.Context) -> None:

@@ -27,6 +27,9 @@ backbone = "efficientnet_lite0"
 
 [schedule]
 cron = ""
+
+[logging]
+format = "console"
 """
 STOP_SECONDS = 30.0
 

@@ -131,36 +131,16 @@ class Models:
 
     def get(self, number: int) -> Version:
         """Raises ModelError where the version does not exist or cannot be read."""
-        folder = self.folder / str(number)
         with self._database.read() as session:
             pinned = _present(session, number).pinned
-        reading = MANIFEST
-        try:
-            manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-            reading = LABELS
-            names = labels.read_lines((folder / LABELS).read_text("utf-8"))
-        except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
-            raise ModelError(
-                "Version {number} is damaged: its {file} cannot be read. Train again or roll back.",
-                number=number,
-                file=reading,
-            ) from error
-        return Version(number, folder, manifest, tuple(names), pinned)
+        return read_version(number, self.folder / str(number), pinned=pinned)
 
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
         with self._database.read() as session:
             row = session.get(VersionRow, number)
         version = self.get(number)
-        expected = {MANIFEST: row.manifest if row else "", **version.manifest.files}
-        present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
-        for name in sorted(expected.keys() | present):
-            if name not in present or sha256_of(version.folder / name) != expected.get(name):
-                raise ModelError(
-                    "Version {number} is damaged: {name} is missing or changed. Train again or roll back.",
-                    number=number,
-                    name=name,
-                )
+        check_files(version, row.manifest if row else "")
         return version
 
     @contextmanager
@@ -237,6 +217,35 @@ class Models:
         row = session.scalar(select(func.max(VersionRow.number))) or 0
         folders = [int(path.name) for path in self.folder.glob("*") if path.name.isdigit()]
         return max([row, *folders]) + 1
+
+
+def read_version(number: int, folder: Path, *, pinned: bool = False) -> Version:
+    """What lies in `folder`. Raises ModelError where it cannot be read."""
+    reading = MANIFEST
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        reading = LABELS
+        names = labels.read_lines((folder / LABELS).read_text("utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
+        raise ModelError(
+            "Version {number} is damaged: its {file} cannot be read. Train again or roll back.",
+            number=number,
+            file=reading,
+        ) from error
+    return Version(number, folder, manifest, tuple(names), pinned)
+
+
+def check_files(version: Version, manifest: str) -> None:
+    """Compare every file with its hash; `manifest` is that of manifest.json. Raises ModelError."""
+    expected = {MANIFEST: manifest, **version.manifest.files}
+    present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
+    for name in sorted(expected.keys() | present):
+        if name not in present or sha256_of(version.folder / name) != expected.get(name):
+            raise ModelError(
+                "Version {number} is damaged: {name} is missing or changed. Train again or roll back.",
+                number=version.number,
+                name=name,
+            )
 
 
 def _present(session: Session, number: int) -> VersionRow:

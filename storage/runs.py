@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database, now
@@ -109,6 +109,13 @@ class Runs:
     def newest(self, limit: int = 20) -> list[Run]:
         with self._database.read() as session:
             return [_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))]
+
+    def counts(self) -> dict[RunState, int]:
+        """How many runs there are in each state."""
+        query = select(RunRow.state, func.count()).group_by(RunRow.state)
+        with self._database.read() as session:
+            found = {state: count for state, count in session.execute(query)}  # noqa: C416  A row is not a pair to mypy.
+        return {state: found.get(state.value, 0) for state in RunState}
 
     def claim(self, worker: str, lease: timedelta) -> Run | None:
         """Take the oldest queued run, unless one is running; None where there is nothing to do.

@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -15,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from storage.errors import SettingsError
-from storage.logs import TOKEN, redact
+from storage.logs import TOKEN, Style, redact
 
 Mode = Literal["head", "full", "scratch"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
@@ -97,6 +98,14 @@ def _listen(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (host and port.isdecimal() and int(port) <= 65535):
         raise ValueError("must be a host and a port, such as 127.0.0.1:8443")
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise ValueError("must be an address of this computer, such as 127.0.0.1, 0.0.0.0 or ::1") from error
     return text
 
 
@@ -339,8 +348,21 @@ class Serving(_Section):
     )
 
 
+class Metrics(_Section):
+    bot_port: int = Field(0, ge=0, le=65535, description="Where the bot tells figures and health. 0: nowhere.")
+    trainer_port: int = Field(0, ge=0, le=65535, description="Where the trainer tells them. 0: nowhere.")
+    address: Annotated[str, AfterValidator(_host)] = Field(
+        "127.0.0.1", description="The address of both ports; whoever reaches it may read them."
+    )
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    format: Style = Field(
+        "auto",
+        description='"console" for people, "json" for programs: an object a line. "auto": the first on a terminal, else'
+        " the second.",
+    )
 
 
 class Settings(BaseSettings):
@@ -360,6 +382,7 @@ class Settings(BaseSettings):
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
+    metrics: Metrics = Metrics()
     logging: Logging = Logging()
 
     @classmethod
@@ -420,11 +443,9 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
 
     `data` overrides the data folder. Raises SettingsError naming each wrong key, its value and what is allowed.
     """
+    path = settings_file(file)
     named = file or _path_from_environment()
-    path = named or Path("config.toml")
-    content: dict[str, Any] = {}
-    if path.exists() or named:
-        content = _read_toml(path)
+    content = _read_toml(path) if path.exists() or named else {}
     try:
         settings = Settings(**content)
     except ValidationError as error:
@@ -433,6 +454,11 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
     except SourceError as error:
         raise SettingsError(f"An environment variable has no valid value: {error}. Lists look like [1, 2].") from error
     return settings.model_copy(update={"data": (data or settings.data).expanduser().absolute()})
+
+
+def settings_file(file: Path | None = None) -> Path:
+    """Where `read_settings` looks; nothing need be there."""
+    return file or _path_from_environment() or Path("config.toml")
 
 
 def _path_from_environment() -> Path | None:

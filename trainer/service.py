@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -12,10 +13,12 @@ from storage.database import Database, now
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
+from storage.notify import Notifier
 from storage.retention import Retention
 from storage.runs import Runs
 from storage.settings import Settings
 from trainer import gpu
+from trainer.monitor import Monitor
 from trainer.schedule import Alarm, Planner
 from trainer.worker import Worker
 
@@ -31,31 +34,43 @@ def serve(settings: Settings) -> None:
     stop = threading.Event()
     _stop_on_signals(stop)
     follow_parent(stop.set)
+    notifier = Notifier.from_environment()
     database = Database(settings.database_file)
     alarm = Alarm(Planner(settings, database))
-    trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()))
-    threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()
-    alarm.start()
-    log.info("trainer ready")
-    try:
-        trainer.work()
-    finally:
-        alarm.stop()
-        log.info("trainer stopped")
+    trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()), notifier)
+    trainer.monitor.looks = lambda: alarm.looks
+    with trainer.monitor.listening(settings.metrics):
+        threading.Thread(target=trainer.report_gpus, name="gpus", daemon=True).start()
+        alarm.start()
+        log.info("trainer ready")
+        notifier.ready()
+        try:
+            trainer.work()
+        finally:
+            notifier.stopping()
+            alarm.stop()
+            log.info("trainer stopped")
 
 
 class Trainer:
-    """`tend` is called again and again while nothing is trained."""
+    """`tend` is called again and again while nothing is trained, and `notifier` gets signs of life."""
 
     def __init__(
-        self, settings: Settings, database: Database, stop: threading.Event, tend: Callable[[], None] = lambda: None
+        self,
+        settings: Settings,
+        database: Database,
+        stop: threading.Event,
+        tend: Callable[[], None] = lambda: None,
+        notifier: Notifier = Notifier(None),  # noqa: B008  It does nothing.
     ) -> None:
+        self._notifier = notifier
         self._standby = settings.training.standby
         self._tend = tend
         self._stop = stop
         self._runs = Runs(database)
         self._reports = GpuReports(database)
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)
+        self.monitor = Monitor(database, settings.data)
         self._retention = Retention(database, settings.models_dir, settings.serving.keep_versions)
 
     def work(self) -> None:
@@ -63,6 +78,7 @@ class Trainer:
         self._make_room()
         try:
             while not self._stop.wait(POLL_SECONDS):
+                self._live()
                 self._tend()
                 try:
                     self._look()
@@ -75,10 +91,17 @@ class Trainer:
     def _look(self) -> None:
         run = self._worker.claim()
         if run is not None:
-            self._worker.work(run)
+            begun = time.monotonic()
+            ended = self._worker.work(run, lambda _: self._live())
+            if ended.final:
+                self.monitor.ended(ended.state, time.monotonic() - begun)
             self._make_room()
         elif self._standby:
             self._worker.stand_by()
+
+    def _live(self) -> None:
+        self.monitor.beat.here()
+        self._notifier.alive()
 
     def _make_room(self) -> None:
         try:
@@ -97,6 +120,7 @@ class Trainer:
                 self._stop.wait(REPORT_SECONDS)
 
     def _report(self, report: GpuReport) -> None:
+        self.monitor.gpus = report
         try:
             self._reports.write(socket.gethostname(), now(), report)
         except DatabaseError as error:
