@@ -595,7 +595,10 @@ async def test_samples_and_tour(tmp_path: Path, open_page: OpenPage, paint: Pain
         Step("Watch", "Look at Bo.", until="^Dear", chat=2002),
         Step("The end", "That is all."),
     )
-    async with running(guide=Guide(tmp_path, ((ADA, "You"), (2002, "Bo")), steps)) as sandbox, calling(sandbox.url) as bot:
+    async with (
+        running(guide=Guide(tmp_path, ((ADA, "You"), (2002, "Bo")), steps)) as sandbox,
+        calling(sandbox.url) as bot,
+    ):
         page = await open_page(sandbox.url, bot=BOT)
         tour = page.locator("#tour")
         await expect(tour).to_contain_text("1 of 4")
