@@ -229,6 +229,25 @@ async def test_two_windows_show_one_chat(url: str, bot: BotCalls, open_page: Ope
         await expect(page.get_by_text("Done")).to_have_count(0)
 
 
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+async def test_windows_out_of_sight_hold_up_nobody(url: str, bot: BotCalls, open_page: OpenPage) -> None:
+    """More windows can be open than a browser has connections; one that is looked at again has caught up."""
+    await talk(url, "hello")
+    first = await open_page(url, bot=BOT)
+    await first.evaluate(HIDE, True)
+    for _ in range(7):
+        page = await open_page(url, bot=BOT)
+        await page.evaluate(HIDE, True)
+    await bot("sendMessage", chat_id=ADA, text="Good day")
+    await first.evaluate(HIDE, False)
+    await expect(first.locator(".theirs")).to_contain_text("Good day")
+
+
 async def test_a_tap_may_be_answered_in_a_window_of_its_own(url: str, bot: BotCalls, open_page: OpenPage) -> None:
     """An answer with show_alert has to be put away by the reader."""
     await talk(url, "hello")

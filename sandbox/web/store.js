@@ -118,7 +118,8 @@ export class Store extends EventTarget {
 
   /** What is the latest message now that the one that was is gone? */
   async #lookBack(chat) {
-    [chat.latest = null] = await api.messages(chat.place, 1);
+    if (!chat.loaded) await this.load(chat);
+    chat.latest = [...chat.messages.values()].at(-1) ?? null;
     this.#fire("chats");
   }
 

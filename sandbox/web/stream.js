@@ -2,15 +2,23 @@
 
 import { streamUrl } from "./api.js";
 
-const KINDS = { CONNECTING: 0, OPEN: 1, CLOSED: 2 };
-
-/** Calls `on.event(event)`, `on.bots()`, `on.connected(yes)`, and `on.world({world, bots})` at each connection. */
+/**
+ * While the page is in sight, as a browser has six connections for all its windows.
+ * Calls `on.event(event)`, `on.bots()`, `on.connected(yes)`, and `on.world({world, bots})` at each connection.
+ */
 export function listen(after, on) {
   let last = after;
   let source;
   let retry;
 
+  function close() {
+    clearTimeout(retry);
+    source?.close();
+  }
+
   function open() {
+    close();
+    if (document.hidden) return;
     source = new EventSource(streamUrl(last));
     source.onopen = () => on.connected(true);
     source.onmessage = ({ data }) => {
@@ -23,13 +31,14 @@ export function listen(after, on) {
     source.onerror = () => {
       on.connected(false);
       // A browser gives up on an answer that is no stream, as from a proxy or another program on the port.
-      if (source.readyState === KINDS.CLOSED) retry = setTimeout(open, 1000);
+      if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 1000);
     };
   }
 
+  document.addEventListener("visibilitychange", open);
   open();
   return () => {
-    clearTimeout(retry);
-    source.close();
+    document.removeEventListener("visibilitychange", open);
+    close();
   };
 }
