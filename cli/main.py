@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import photos, services, training, versions
+from cli import keeping, photos, services, training, versions
 from cli.context import Context
 from cli.output import Output
 from storage.errors import RetrainbotError, SettingsError
@@ -46,6 +46,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(photos.reindex, photos.classes),
     *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin),
     *(training.runs, training.cancel, training.status, training.gpu),
+    *(keeping.backup, keeping.restore),
 )
 for command in COMMANDS:
     app.command()(command)

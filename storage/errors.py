@@ -60,3 +60,7 @@ class UnreadablePhotoError(RecordsError):
     def __init__(self, message: str, sha256: str, **values: object) -> None:
         super().__init__(message, **values)
         self.sha256 = sha256
+
+
+class BackupError(RetrainbotError):
+    """A backup cannot be made there, or cannot be brought back."""

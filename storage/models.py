@@ -147,12 +147,18 @@ class Models:
             ) from error
         return Version(number, folder, manifest, tuple(names), pinned)
 
+    def files(self, number: int) -> dict[str, str]:
+        """The SHA-256 of every file of the version, by its path in the folder. Raises ModelError as `get` does."""
+        return {MANIFEST: self.manifest_digest(number), **self.get(number).manifest.files}
+
+    def manifest_digest(self, number: int) -> str:
+        """The SHA-256 of the manifest with which the version was published. Raises ModelError where it is gone."""
+        with self._database.read() as session:
+            return _present(session, number).manifest
+
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
-        with self._database.read() as session:
-            row = session.get(VersionRow, number)
-        version = self.get(number)
-        expected = {MANIFEST: row.manifest if row else "", **version.manifest.files}
+        version, expected = self.get(number), self.files(number)
         present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
         for name in sorted(expected.keys() | present):
             if name not in present or sha256_of(version.folder / name) != expected.get(name):

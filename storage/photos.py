@@ -270,6 +270,13 @@ class Photos:
                 row = session.get(PhotoRow, path.stem)
                 return ((row and self._find(session, row)) or path).read_bytes()
 
+    @contextmanager
+    def held(self, sha256: str) -> Iterator[Path | None]:
+        """The photo's file, which nobody moves or removes within the block; None where it is gone."""
+        with self.database.write() as session:
+            row = session.get(PhotoRow, sha256)
+            yield self._find(session, row) if row else None
+
     def content(self, sha256: str) -> bytes:
         """The bytes of a photo, in whatever class. Raises PhotoError where it is no longer stored."""
         with self.database.read() as session:
