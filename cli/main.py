@@ -44,9 +44,9 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(training.train, versions.classify, versions.evaluate),
     *(services.run, services.bot, services.trainer, services.sandbox, services.demo),
     *(photos.reindex, photos.classes),
-    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin),
+    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin, versions.delete),
     *(training.runs, training.cancel, training.status, training.gpu),
-    *(keeping.backup, keeping.restore),
+    *(keeping.backup, keeping.restore, keeping.forget),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from storage.database import Database
 from storage.errors import BackupError
 
+WAIT_SECONDS = 30.0  # For others that write.
 NAME = "retrainbot.db"  # How the file is called in a backup.
 
 
@@ -52,6 +53,19 @@ def load(dumped: Path, data: Path) -> Database:
     return Database(dumped.rename(data / NAME))
 
 
+def scrub(database: Database) -> None:
+    """Write the database anew, so that nothing of what was deleted can be read in its file any more.
+
+    Others wait meanwhile if they want to write. Raises BackupError or OSError where it cannot be done.
+    """
+    try:
+        with closing(sqlite3.connect(database.file, WAIT_SECONDS, isolation_level=None)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise _explained(error, database.file) from error
+
+
 def _check(copy: sqlite3.Connection) -> None:
     problems = [row[0] for row in copy.execute("PRAGMA integrity_check") if row[0] != "ok"]
     if problems:
@@ -62,7 +76,7 @@ def _explained(error: sqlite3.Error, file: Path) -> Exception:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-    return BackupError(f"The database cannot be copied to {file} ({error}). Check the disk that it is on.")
+    return BackupError(f"The database cannot be written to {file} ({error}). Check the disk that it is on.")
 
 
 def _sync(file: Path) -> None:

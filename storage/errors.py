@@ -64,3 +64,7 @@ class UnreadablePhotoError(RecordsError):
 
 class BackupError(RetrainbotError):
     """A backup cannot be made there, or cannot be brought back."""
+
+
+class ForgetError(RetrainbotError):
+    """A person cannot be forgotten: nothing is known of them, or they own the bot."""

@@ -133,7 +133,7 @@ class Models:
         """Raises ModelError where the version does not exist or cannot be read."""
         folder = self.folder / str(number)
         with self._database.read() as session:
-            pinned = _present(session, number).pinned
+            pinned = present(session, number).pinned
         reading = MANIFEST
         try:
             manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -154,7 +154,7 @@ class Models:
     def manifest_digest(self, number: int) -> str:
         """The SHA-256 of the manifest with which the version was published. Raises ModelError where it is gone."""
         with self._database.read() as session:
-            return _present(session, number).manifest
+            return present(session, number).manifest
 
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
@@ -189,7 +189,7 @@ class Models:
     def pin(self, number: int, *, pinned: bool) -> Version:
         """Keep this version, however old it gets; or no longer. Raises ModelError where there is none."""
         with self._database.write() as session:
-            _present(session, number).pinned = pinned
+            present(session, number).pinned = pinned
         return self.get(number)
 
     def served(self) -> Served | None:
@@ -201,7 +201,7 @@ class Models:
         """Serve this version from now on. Raises ModelError where it is missing or damaged."""
         version = self.verified(number)
         with self._database.write() as session:
-            _present(session, number)  # It may have been removed meanwhile.
+            present(session, number)  # It may have been removed meanwhile.
             point(session, Served(number, self._clock(), by, reason))
         return version
 
@@ -245,7 +245,7 @@ class Models:
         return max([row, *folders]) + 1
 
 
-def _present(session: Session, number: int) -> VersionRow:
+def present(session: Session, number: int) -> VersionRow:
     """Raises ModelError where there is no such version any more, or never was."""
     row = session.get(VersionRow, number)
     if row is None:

@@ -248,6 +248,11 @@ class Photos:
             found = session.execute(query.order_by(PhotoRow.sha256).execution_options(yield_per=part))
             yield from found.partitions()
 
+    def hashes(self) -> list[str]:
+        """Every photo that was ever received and not forgotten."""
+        with self.database.read() as session:
+            return list(session.scalars(select(PhotoRow.sha256)))
+
     def last_change(self) -> int:
         """A number that rises with every change of a label."""
         with self.database.read() as session:

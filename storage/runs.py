@@ -1,7 +1,8 @@
 """The queue of training runs: one at a time, claimed under a lease, told apart by a fencing token."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -129,6 +130,12 @@ class Runs:
             row.lease_until = self._clock() + lease
             row.step, row.done, row.total = None, 0, 0
             return _run(row)
+
+    @contextmanager
+    def none_running(self) -> Iterator[bool]:
+        """Whether no run is under way; then none begins within the block, which should be short."""
+        with self._database.write() as session:
+            yield session.scalar(select(RunRow.id).where(RunRow.state == RunState.RUNNING).limit(1)) is None
 
     def heartbeat(self, run: int, token: int, lease: timedelta) -> None:
         """Keep the lease. Raises LeaseLostError where another worker has the run now."""

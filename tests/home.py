@@ -13,7 +13,7 @@ from storage.history import History
 from storage.labels import write_lines
 from storage.models import Manifest, Models
 from storage.photos import Photos
-from storage.runs import RunOptions, Runs, RunState
+from storage.runs import Run, RunOptions, Runs, RunState
 from storage.settings import Settings, Training
 from trainer import snapshot
 
@@ -63,11 +63,16 @@ class Home:
             assert path
             return path
 
+    def claim(self, by: str = "ann") -> Run:
+        """A run that is under way."""
+        self.runs.enqueue(RunOptions.from_settings(Training()), by, join=False)
+        run = self.runs.claim("box", timedelta(minutes=1))
+        assert run
+        return run
+
     def publish(self, *, promote: bool = True, by: str = "ann") -> int:
         """A version of the photos as they are now, with the report of its run; it answers nothing."""
-        run, _ = self.runs.enqueue(RunOptions.from_settings(Training()), by, join=False)
-        claimed = self.runs.claim("box", timedelta(minutes=1))
-        assert claimed
+        run = self.claim(by)
         data = snapshot.take(self.photos)
         data.write(self.settings.snapshots_dir)
         made = self.settings.models_dir / f".new-run-{run.id}"
@@ -76,9 +81,9 @@ class Home:
         write(made / "labels.txt", write_lines(data.classes).encode())
         for name in ("report.json", "report.md", "mistakes.jpg"):
             write(self.settings.runs_dir / str(run.id) / name, f"{name} of run {run.id}".encode())
-        manifest = manifest_of(claimed.id, data.id, len(data))
-        number = self.models.publish(made, manifest, claimed.token, promote="better" if promote else None)
-        self.runs.finish(claimed.id, claimed.token, RunState.SUCCEEDED, "done")
+        manifest = manifest_of(run.id, data.id, len(data))
+        number = self.models.publish(made, manifest, run.token, promote="better" if promote else None)
+        self.runs.finish(run.id, run.token, RunState.SUCCEEDED, "done")
         return number
 
 
