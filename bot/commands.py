@@ -21,6 +21,7 @@ from storage.errors import ModelError
 from storage.pointer import Served
 from storage.runs import Run, RunState
 from storage.settings import Settings
+from storage.usage import usage
 
 LINKS = {MessageEntityType.URL, MessageEntityType.TEXT_LINK}
 
@@ -94,6 +95,7 @@ class Commands:
             failed=self._failed(),
             outlook=self._stores.slots.outlook(self._settings.schedule),
             trainers=self._stores.gpus.read(),
+            used=usage(self._settings),
             free_bytes=shutil.disk_usage(self._settings.data).free,
             now=self._clock(),
         )

@@ -19,6 +19,7 @@ from storage.runs import Run, RunState
 from storage.servings import ServingReport
 from storage.slots import Outlook
 from storage.texts import Text, read_text
+from storage.usage import usage_line
 
 MOST_NEW = 10  # Classes with new photos that are named; there may be hundreds.
 MOST_CAPTION = 900  # Characters; Telegram allows 1,024 below a picture.
@@ -79,6 +80,7 @@ class Status:
     failed: Run | None  # The last run, where it failed.
     outlook: Outlook
     trainers: Sequence[tuple[str, datetime, GpuReport]]
+    used: Mapping[str, int]  # Bytes by the part of the data folder.
     free_bytes: int
     now: datetime
 
@@ -167,6 +169,7 @@ def status(state: Status) -> str:
             *(fill("{line}", line=line) for line in state.outlook.lines()[:1]),
             *(trainers or [say(NO_TRAINER)]),
             *_memory_of(state.serving),
+            fill("{line}", line=usage_line(state.used)),
             fill("{size:.1f} GB of disk left", size=state.free_bytes / 1e9),
         ]
     )

@@ -17,11 +17,12 @@ from cli.output import Bar, Output, percent
 from storage.database import now
 from storage.errors import RunError
 from storage.gpus import Gpu, GpuReport, GpuReports
-from storage.retention import Retention
+from storage.housekeeping import Housekeeping
 from storage.runs import Run, RunOptions, RunState
 from storage.servings import Servings
 from storage.settings import BackboneName, Mode
 from storage.slots import Slots
+from storage.usage import usage, usage_line
 from trainer.worker import Worker
 
 
@@ -69,7 +70,7 @@ def train(
     )
     queued, _ = state.runs.enqueue(options, _person(), join=False)
     run = _work(state, queued)
-    Retention(state.database, state.settings.models_dir, state.settings.serving.keep_versions).tidy()
+    Housekeeping(state.settings, state.database).tidy()
     if run.state != RunState.SUCCEEDED:
         raise RunError(run.message or f"Run {run.id} was {run.state}.")
     result = run.result or {}
@@ -130,6 +131,7 @@ def status(context: typer.Context) -> None:
             {"host": host, "seconds_ago": round((now() - at).total_seconds(), 1)}
             for host, at, _ in GpuReports(state.database).read()
         ],
+        "kept": usage(state.settings),
         "disk_free_bytes": free,
         "data": str(state.settings.data),
     }
@@ -144,6 +146,7 @@ def status(context: typer.Context) -> None:
         state.output.say(line)
     for trainer in content["trainers"]:
         state.output.say(f"The trainer on {trainer['host']} was last seen {trainer['seconds_ago']} s ago.")
+    state.output.say(f"{usage_line(content['kept'])}.")
     state.output.say(f"{free / 1e9:.1f} GB of disk are free.")
 
 

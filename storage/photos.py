@@ -253,6 +253,13 @@ class Photos:
         with self.database.read() as session:
             return list(session.scalars(select(PhotoRow.sha256)))
 
+    def stored_hashes(self) -> list[str]:
+        """Every photo that is in a class or waits for one."""
+        waiting = {path.stem for path in self.places.unlabelled.glob("*.jpg")}
+        with self.database.read() as session:
+            rows = session.execute(select(PhotoRow.sha256, PhotoRow.class_id))
+            return [sha256 for sha256, class_id in rows if class_id is not None or sha256 in waiting]
+
     def last_change(self) -> int:
         """A number that rises with every change of a label."""
         with self.database.read() as session:

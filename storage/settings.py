@@ -206,6 +206,12 @@ class Training(_Section):
     idle_features: bool = Field(
         True, description="Whether new photos are looked at while nothing is trained, so that a run only has to fit."
     )
+    keep_runs: int = Field(
+        100, ge=0, description="So many of the newest runs are kept with their reports, and each version's. 0: all."
+    )
+    keep_features_days: int = Field(
+        30, ge=1, le=3650, description="Features of a network that no version uses are kept for so many days."
+    )
     lease_seconds: float = Field(
         20.0, ge=1, le=3600, description="A run whose trainer is silent for so long is taken up again."
     )

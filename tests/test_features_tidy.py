@@ -1,5 +1,6 @@
 """Files of features without photos that are gone: whoever reads or appends meanwhile is not disturbed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from smalldisk import small_disk
 from test_feature_store import RECORD, _append, _hashes, _missing, _read, _rows, _store
 
+from storage.images import INPUT_VERSION
 from trainer.features.store import FeatureStore
-from trainer.features.tidy import alone, drop_others, files, holds_others, record_of
+from trainer.features.tidy import alone, drop_others, files, record_of, stale
 
 
 def test_others_are_left_out(tmp_path: Path) -> None:
@@ -43,13 +45,30 @@ def test_what_counts_for_nothing_goes_too(tmp_path: Path) -> None:
 
 
 def test_few_are_let_be(tmp_path: Path) -> None:
-    """A file is not written anew for less than the share that is asked for."""
+    """A file is not written anew for less than the share that is asked for, but for a photo that nobody knows."""
     store = _store(tmp_path)
     _append(store, *range(10))
-    assert drop_others(store.path, _hashes(*range(8)), least=0.25) == 0
-    assert holds_others(store.path, _hashes(*range(8)))
-    assert drop_others(store.path, _hashes(*range(7)), least=0.25) == 3
-    assert not holds_others(store.path, _hashes(*range(7)))
+    known = _hashes(*range(10))
+    assert drop_others(store.path, _hashes(*range(8)), known=known, least=0.25) == 0
+    assert drop_others(store.path, _hashes(*range(7)), known=known, least=0.25) == 3
+    assert drop_others(store.path, _hashes(*range(6)), known=_hashes(*range(6)), least=0.25) == 1
+
+
+def test_networks_that_nobody_uses_go(tmp_path: Path) -> None:
+    """Of another model input; and of a network that no version uses, if they are old; of the configured one never."""
+    names = ["mine-aa", "mine-bb", "used-cc", "other-dd", "fresh-ee"]
+    for age, name in enumerate(names):
+        for variant in ("", "-mirrored"):
+            path = tmp_path / f"{name}-input{INPUT_VERSION}{variant}.features"
+            path.touch()
+            os.utime(path, (1000, 1000 - age if name != "fresh-ee" else 5000))
+    before = tmp_path / f"mine-aa-input{INPUT_VERSION - 1}.features"
+    before.touch()
+    (tmp_path / "notes.txt").touch()
+    gone = stale(tmp_path, "mine", {("used", "cc")}, 2000)
+    assert {path.name.partition("-input")[0] for path in gone if path != before} == {"mine-bb", "other-dd"}
+    assert len(gone) == 5
+    assert before in gone
 
 
 def test_rows_that_were_given_out_stay(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from storage.tables import ActRow, ChangeRow, PhotoRow
 from trainer import forgetting as training
 from trainer import snapshot
 from trainer.features.store import FeatureStore
+from trainer.records.folders import Cleaned
 
 BOB, EVE = 2002777, 3003888
 NAME = "Bobby Tables"
@@ -278,7 +279,7 @@ def test_features_and_records_go_too(home: Home) -> None:
     assert not any(contents[sha256] in tfrecords(home) for sha256 in mine)
     assert store.missing(training.hashes_of(mine)).all()
     assert not store.missing(training.hashes_of(others)).any()
-    assert clean(home) == (0, training.Cleaned(0))
+    assert clean(home) == (0, Cleaned(0))
     built = builder.build(snapshot.take(home.photos), home.settings.records_dir, shard_bytes=10_000, check=True)
     assert built.photos == 8
     assert all(contents[sha256] in tfrecords(home) for sha256 in others)

@@ -1,9 +1,7 @@
 """What training has made of photos of somebody who is forgotten: versions, features, records."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-
-import numpy as np
 
 from storage.errors import ModelError
 from storage.models import Models
@@ -12,9 +10,9 @@ from storage.runs import Runs, RunState
 from storage.settings import Settings
 from trainer import snapshot
 from trainer.features import tidy as features
-from trainer.records import folders as records
 from trainer.records.folders import Cleaned
-from trainer.snapshot import Hashes, Snapshot
+from trainer.snapshot import Snapshot
+from trainer.tidying import clean_records, hashes_of
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,7 @@ def clean(photos: Photos, runs: Runs, settings: Settings) -> tuple[int, Cleaned]
     with features.alone(settings.features_dir) as held:
         if held:
             dropped = sum(features.drop_others(path, known) for path in features.files(settings.features_dir))
-    with runs.none_running() as idle:
-        if not idle:
-            return dropped, Cleaned(0, (settings.records_dir,) if settings.records_dir.exists() else ())
-        return dropped, records.tidy(settings.records_dir, known)
-
-
-def hashes_of(photos: Sequence[str]) -> Hashes:
-    return np.frombuffer(bytes.fromhex("".join(photos)), np.uint8).reshape(-1, 32)
+    return dropped, clean_records(settings, runs, known)
 
 
 def _made_of(models: Models, settings: Settings, number: int) -> Snapshot | None:

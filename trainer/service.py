@@ -12,11 +12,11 @@ from storage.database import Database, now
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
-from storage.retention import Retention
 from storage.runs import Runs
 from storage.settings import Settings
 from trainer import gpu
 from trainer.schedule import Alarm, Planner
+from trainer.tidying import Tidying
 from trainer.worker import Worker
 
 POLL_SECONDS = 0.25
@@ -56,11 +56,10 @@ class Trainer:
         self._runs = Runs(database)
         self._reports = GpuReports(database)
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)
-        self._retention = Retention(database, settings.models_dir, settings.serving.keep_versions)
+        self._tidying = Tidying(settings, database)
 
     def work(self) -> None:
         """Work run after run until it is told to stop."""
-        self._make_room()
         try:
             while not self._stop.wait(POLL_SECONDS):
                 self._tend()
@@ -76,15 +75,11 @@ class Trainer:
         run = self._worker.claim()
         if run is not None:
             self._worker.work(run)
-            self._make_room()
-        elif self._standby:
+            self._tidying.after_run()
+            return
+        if self._standby:
             self._worker.stand_by()
-
-    def _make_room(self) -> None:
-        try:
-            self._retention.tidy()
-        except (DatabaseError, OSError) as error:
-            log.warning("old versions are not removed", reason=str(error))
+        self._tidying.tend()
 
     def report_gpus(self) -> None:
         """Tell the bot about this host's GPUs, again and again; it is also the trainer's sign of life."""

@@ -2,8 +2,9 @@
 
 import fcntl
 import os
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.files import TEMPORARY, remove_unfinished, sync_folder
+from storage.images import INPUT_VERSION
 from trainer.features.store import PART_ROWS, Hashes, Places, good_records, keys_of, locked
 
 LOCK = ".lock"
+NAME = re.compile(r"(?P<backbone>.+)-(?P<digest>[0-9a-f]+)-input(?P<input>\d+)(-mirrored)?\.features")
+INPUT = str(INPUT_VERSION)
 MOST_FEATURES = 1 << 14  # Of any network.
 SHA256_BYTES, NUMBER_BYTES = 32, 4
 
@@ -41,33 +45,38 @@ def alone(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def drop_others(path: Path, wanted: Hashes, *, least: float = 0.0) -> int:
-    """Leave the features of these photos in a file, and no others; how many records went.
+def stale(folder: Path, backbone: str, used: Collection[tuple[str, str]], since: float) -> list[Path]:
+    """Files that no run is going to read: made for another model input; or of networks that are not `used`, pairs of
+    backbone and digest, and not written to `since` that time, in seconds of the epoch. Of `backbone` the newest stay.
+    """
+    found = [(path, match) for path in files(folder) if (match := NAME.fullmatch(path.name))]
+    present = [(path, match["backbone"], match["digest"]) for path, match in found if match["input"] == INPUT]
+    mine = [(path.stat().st_mtime, digest) for path, name, digest in present if name == backbone]
+    used = {*used, (backbone, max(mine, default=(0.0, ""))[1])}
+    old = [path for path, name, digest in present if (name, digest) not in used and path.stat().st_mtime < since]
+    return [*(path for path, match in found if match["input"] != INPUT), *old]
 
-    With `least`, a share of the records, fewer than that are let be. Whoever reads or appends meanwhile is not
-    disturbed. Raises OSError where the disk has no room for what stays; then the file is as it was.
+
+def drop_others(path: Path, wanted: Hashes, *, known: Hashes | None = None, least: float = 0.0) -> int:
+    """Leave the features of the wanted photos in a file, and no others; how many records went.
+
+    With `least`, a share of the records, fewer than that are let be, unless there are some of photos that are not even
+    `known`. Whoever reads or appends meanwhile is not disturbed. Raises OSError where the disk has no room for what
+    stays; then the file is as it was.
     """
     record = record_of(path)
     if record is None:
         return 0
     with locked(path), path.open("rb") as file:
         total = os.fstat(file.fileno()).st_size // record.itemsize
-        places = _last(file, record, keys_of(wanted))
-        gone = total - len(places)
-        if gone and gone >= least * total:
-            _replace(path, file, record, places)
+        keys, places = _last(file, record)
+        kept = np.sort(places[np.isin(keys, keys_of(wanted))])
+        strange = known is not None and not np.isin(keys, keys_of(known)).all()
+        gone = total - len(kept)
+        if gone and (strange or gone >= least * total):
+            _replace(path, file, record, kept)
             return gone
     return 0
-
-
-def holds_others(path: Path, known: Hashes) -> bool:
-    """Whether a file has features of photos that are not among these."""
-    record = record_of(path)
-    if record is None:
-        return False
-    with path.open("rb") as file:
-        keys = np.concatenate([part for part, _, _ in good_records(file, record, 0)])
-    return not bool(np.isin(keys, keys_of(known)).all())
 
 
 def record_of(path: Path) -> np.dtype[Any] | None:
@@ -91,14 +100,13 @@ def _record_bytes(content: bytes) -> int | None:
     return None
 
 
-def _last(file: BinaryIO, record: np.dtype[Any], wanted: NDArray[Any]) -> Places:
-    """Where the last good record of each wanted photo is, in the order of the file."""
+def _last(file: BinaryIO, record: np.dtype[Any]) -> tuple[NDArray[Any], Places]:
+    """Each photo that has a good record, and where its last one is."""
     parts = [(keys, places) for keys, places, _ in good_records(file, record, 0)]
     keys = np.concatenate([part for part, _ in parts])
     places = np.concatenate([part for _, part in parts])
     keys, last = np.unique(keys[::-1], return_index=True)
-    kept: Places = np.sort(places[::-1][last][np.isin(keys, wanted)])
-    return kept
+    return keys, places[::-1][last]
 
 
 def _replace(path: Path, file: BinaryIO, record: np.dtype[Any], places: Places) -> None:
