@@ -1,7 +1,6 @@
 """The commands, one method each."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from bot.reports import Status
 from bot.stores import Stores
 from bot.vitals import Vitals
 from storage.database import now
+from storage.disk import free_bytes
 from storage.errors import ModelError
 from storage.pointer import Served
 from storage.runs import Run, RunState
@@ -96,7 +96,8 @@ class Commands:
             outlook=self._stores.slots.outlook(self._settings.schedule),
             trainers=self._stores.gpus.read(),
             used=usage(self._settings),
-            free_bytes=shutil.disk_usage(self._settings.data).free,
+            free_bytes=free_bytes(self._settings.data),
+            short=self._stores.reserve.short(),
             now=self._clock(),
         )
 

@@ -13,8 +13,9 @@ from telegram.constants import FileSizeLimit
 from telegram.error import BadRequest, TelegramError
 
 from bot.access import by
-from bot.worker import Later
+from bot.worker import Later, NoRoom
 from storage.database import now
+from storage.disk import FULL, Reserve
 from storage.errors import ImageError
 from storage.photos import Photos
 from storage.quarantine import Quarantine
@@ -65,6 +66,7 @@ class Receiver:
         quarantine: Quarantine,
         decoders: Executor,
         photos_a_day: int,
+        reserve: Reserve,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._bot = bot
@@ -73,6 +75,7 @@ class Receiver:
         self._quarantine = quarantine
         self._decoders = decoders
         self._photos_a_day = photos_a_day
+        self._reserve = reserve
         self._clock = clock
         self._coming: dict[tuple[int, int], _Coming] = {}
         self._small, self._large = asyncio.Semaphore(SMALL_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)
@@ -82,7 +85,10 @@ class Receiver:
         return self._begun(message).task
 
     async def get(self, message: Message) -> Arrived:
-        """What became of the photo of this message. Raises Later where Telegram does not hand it out yet."""
+        """What became of the photo of this message.
+
+        Raises Later where Telegram does not hand it out yet, and NoRoom where the disk takes no more.
+        """
         coming = self._begun(message)
         hangs = asyncio.create_task(coming.hangs.wait())
         try:
@@ -127,6 +133,9 @@ class Receiver:
                 count=self._photos_a_day,
             )
             return Arrived(None, enough)
+        short = await asyncio.to_thread(self._reserve.short)
+        if short:
+            raise NoRoom(short)
         try:
             arrived = await self._fetch_and_keep(file, by(person), hangs)
         except BadRequest as error:
@@ -202,6 +211,10 @@ class Receiver:
             log.info("refused a photo", by=person, bytes=len(content), reason=str(error))
             self._quarantine.put(content, str(error), person)
             return Arrived(None, error.text)
+        except OSError as error:
+            if error.errno in FULL:
+                raise NoRoom(str(error)) from error
+            raise
 
 
 def _origin(message: Message, file: Attachment) -> Origin:

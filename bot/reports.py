@@ -63,6 +63,7 @@ GPU_CHART = Text(
 DOES = {"training": Text("training"), "answering": Text("answering photos")}
 MEMORY = Text("version {number} {size:.0f} MB")
 RESTING_MEMORY = Text("version {number} (kept for a rollback) {size:.0f} MB")
+SHORT = Text("⚠ I take no photos and train nothing: {reason}.")
 NO_RUN = Text("No run is under way.")
 NO_TRAINER = Text("No trainer has reported yet. Start one with <code>retrainbot run</code>.")
 
@@ -82,6 +83,7 @@ class Status:
     trainers: Sequence[tuple[str, datetime, GpuReport]]
     used: Mapping[str, int]  # Bytes by the part of the data folder.
     free_bytes: int
+    short: str | None  # That this is less than is to stay free.
     now: datetime
 
 
@@ -89,6 +91,8 @@ def run(state: Run, pace: Pace | None = None) -> str:
     """A run in the words that fit its state; the last of them is final."""
     match state.state:
         case RunState.QUEUED:
+            if state.message:
+                return fill("Run {id} waits: {reason}.", id=state.id, reason=state.message)
             return fill("Run {id} waits for the trainer.", id=state.id)
         case RunState.RUNNING:
             return _running(state, pace)
@@ -171,6 +175,7 @@ def status(state: Status) -> str:
             *_memory_of(state.serving),
             fill("{line}", line=usage_line(state.used)),
             fill("{size:.1f} GB of disk left", size=state.free_bytes / 1e9),
+            *([fill(SHORT, reason=state.short)] if state.short else []),
         ]
     )
 

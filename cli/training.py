@@ -1,7 +1,6 @@
 """Commands about training runs and the computer they run on."""
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ import typer
 from cli.context import Context
 from cli.output import Bar, Output, percent
 from storage.database import now
+from storage.disk import Reserve, free_bytes
 from storage.errors import RunError
 from storage.gpus import Gpu, GpuReport, GpuReports
 from storage.housekeeping import Housekeeping
@@ -68,6 +68,8 @@ def train(
         train_dir=str(train_dir.absolute()) if train_dir else None,
         time_budget=time_budget,
     )
+    if short := Reserve.of(state.settings).short():
+        raise RunError("Nothing is trained: {reason}.", reason=short)
     queued, _ = state.runs.enqueue(options, _person(), join=False)
     run = _work(state, queued)
     Housekeeping(state.settings, state.database).tidy()
@@ -113,7 +115,7 @@ def status(context: typer.Context) -> None:
     state: Context = context.obj
     served, active = state.models.served(), state.runs.active()
     classes = state.photos.classes()
-    free = shutil.disk_usage(state.settings.data).free
+    free, short = free_bytes(state.settings.data), Reserve.of(state.settings).short()
     outlook = Slots(state.database).outlook(state.settings.schedule)
     content: dict[str, Any] = {
         "served": {"version": served.version, "since": served.at.isoformat(), "reason": served.reason}
@@ -133,6 +135,7 @@ def status(context: typer.Context) -> None:
         ],
         "kept": usage(state.settings),
         "disk_free_bytes": free,
+        "disk_short": short is not None,
         "data": str(state.settings.data),
     }
     if state.output.document(content):
@@ -142,12 +145,16 @@ def status(context: typer.Context) -> None:
     for serving in content["serving"]:
         show_serving(state.output, serving)
     state.output.say(f"Run {active.id} is {active.state}{_step(active)}." if active else "Nothing is being trained.")
+    if active and active.state is RunState.QUEUED and active.message:
+        state.output.say(f"It waits: {active.message}.")
     for line in outlook.lines():
         state.output.say(line)
     for trainer in content["trainers"]:
         state.output.say(f"The trainer on {trainer['host']} was last seen {trainer['seconds_ago']} s ago.")
     state.output.say(f"{usage_line(content['kept'])}.")
     state.output.say(f"{free / 1e9:.1f} GB of disk are free.")
+    if short:
+        state.output.say(f"No photo is taken and no run starts: {short}.")
 
 
 def show_serving(output: Output, serving: dict[str, Any]) -> None:

@@ -111,10 +111,14 @@ class Photos:
             return prepared
         make_folder(self.places.unlabelled)
         staged = self.places.unlabelled / f"{TEMPORARY}{uuid4().hex}"
-        with staged.open("wb") as file:
-            file.write(prepared.photo.content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with staged.open("wb") as file:
+                file.write(prepared.photo.content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
         return Prepared(prepared.source, prepared.photo, staged)
 
     def keep(self, prepared: Prepared, by: str) -> str:

@@ -128,8 +128,18 @@ class Runs:
             row.token += 1
             row.started_at = self._clock()
             row.lease_until = self._clock() + lease
-            row.step, row.done, row.total = None, 0, 0
+            row.step, row.done, row.total, row.message = None, 0, 0, None
             return _run(row)
+
+    def hold(self, reason: str) -> None:
+        """Say of the runs that wait why none of them is begun."""
+        told = RunRow.state == RunState.QUEUED, or_(RunRow.message.is_(None), RunRow.message != reason)
+        with self._database.read() as session:
+            if session.scalar(select(RunRow.id).where(*told).limit(1)) is None:
+                return
+        with self._database.write() as session:
+            for row in session.scalars(select(RunRow).where(*told)):
+                row.message = reason
 
     @contextmanager
     def none_running(self) -> Iterator[bool]:

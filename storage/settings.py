@@ -345,6 +345,14 @@ class Serving(_Section):
     )
 
 
+class Disk(_Section):
+    reserve_mb: int = Field(
+        500,
+        ge=0,
+        description="With less free room no run starts and no photo is taken; both go on when there is more. 0: ever.",
+    )
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
 
@@ -366,6 +374,7 @@ class Settings(BaseSettings):
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
+    disk: Disk = Disk()
     logging: Logging = Logging()
 
     @classmethod

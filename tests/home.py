@@ -70,14 +70,17 @@ class Home:
         assert run
         return run
 
-    def publish(self, *, promote: bool = True, by: str = "ann") -> int:
-        """A version of the photos as they are now, with the report of its run; it answers nothing."""
+    def publish(self, *, promote: bool = True, by: str = "ann", size: int = 0) -> int:
+        """A version of the photos as they are now, with the report of its run; it answers nothing.
+
+        `size` is how many bytes it has at least.
+        """
         run = self.claim(by)
         data = snapshot.take(self.photos)
         data.write(self.settings.snapshots_dir)
         made = self.settings.models_dir / f".new-run-{run.id}"
         write(made / "saved_model.pb", f"graph of run {run.id}".encode() * 100)
-        write(made / "variables" / "index", b"none")
+        write(made / "variables" / "index", bytes(size))
         write(made / "labels.txt", write_lines(data.classes).encode())
         for name in ("report.json", "report.md", "mistakes.jpg"):
             write(self.settings.runs_dir / str(run.id) / name, f"{name} of run {run.id}".encode())

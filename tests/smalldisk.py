@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,14 @@ class SmallDisk:
     folder: Path
 
     def fill(self, left_kib: int) -> None:
-        """Leave so much room, and no more."""
+        """Leave so much room, and no more, also where somebody else is writing."""
         self.empty()
-        size = shutil.disk_usage(self.folder).free - left_kib * KIB
         with self._filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+            taken = 0
+            while (size := shutil.disk_usage(self.folder).free - left_kib * KIB) > 0:
+                with suppress(OSError):  # Somebody was faster.
+                    os.posix_fallocate(file.fileno(), taken, size)
+                    taken += size
 
     def empty(self) -> None:
         """Give the room back that `fill` took."""

@@ -9,6 +9,7 @@ from types import FrameType
 import structlog
 
 from storage.database import Database, now
+from storage.disk import Reserve
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
@@ -57,6 +58,7 @@ class Trainer:
         self._reports = GpuReports(database)
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)
         self._tidying = Tidying(settings, database)
+        self._reserve = Reserve.of(settings)
 
     def work(self) -> None:
         """Work run after run until it is told to stop."""
@@ -72,6 +74,11 @@ class Trainer:
             self._worker.close()
 
     def _look(self) -> None:
+        short = self._reserve.short()
+        if short:
+            self._tidying.tend(short=True)
+            self._runs.hold(short)
+            return
         run = self._worker.claim()
         if run is not None:
             self._worker.work(run)

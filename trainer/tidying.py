@@ -36,15 +36,15 @@ class Tidying:
         self._runs = Runs(database)
         self._house = Housekeeping(settings, database)
         self._clock = clock
-        self._due = float("-inf")
+        self._due = self._done = float("-inf")
 
     def after_run(self) -> None:
         """What a run leaves behind, and the ones before it."""
         self._house.tidy()
 
-    def tend(self) -> None:
-        """Once a day, all of it. To be called while nothing is trained."""
-        if self._clock() < self._due:
+    def tend(self, *, short: bool = False) -> None:
+        """Once a day, all of it; oftener while the disk is short of room. To be called while nothing is trained."""
+        if self._clock() < (min(self._due, self._done + RETRY_SECONDS) if short else self._due):
             return
         self._house.tidy()
         try:
@@ -52,7 +52,8 @@ class Tidying:
         except (DatabaseError, OSError) as error:
             log.warning("features and records are not tidied", reason=str(error))
             whole = False
-        self._due = self._clock() + (DAY_SECONDS if whole else RETRY_SECONDS)
+        self._done = self._clock()
+        self._due = self._done + (DAY_SECONDS if whole else RETRY_SECONDS)
 
     def thorough(self) -> bool:
         """Features and records that nobody needs. False where something was in use. Raises DatabaseError, OSError."""
