@@ -36,6 +36,7 @@ from trainer import forgetting as training
 from trainer import snapshot
 from trainer.features.store import FeatureStore
 from trainer.records.folders import Cleaned
+from trainer.tidying import hashes_of
 
 BOB, EVE = 2002777, 3003888
 NAME = "Bobby Tables"
@@ -251,7 +252,7 @@ def stocked(home: Home) -> tuple[list[str], list[str], FeatureStore]:
     mine = [home.add(number, ["daisy", "rose"][number % 2], by(BOB)) for number in range(6)]
     others = [home.add(100 + number, ["daisy", "rose"][number % 2], by(EVE)) for number in range(8)]
     store = FeatureStore(home.settings.features_dir, "network", "abc", 7)
-    everybody = training.hashes_of([*mine, *others])
+    everybody = hashes_of([*mine, *others])
     store.append(everybody, np.ones((len(everybody), 7), np.float32))
     return mine, others, store
 
@@ -277,8 +278,8 @@ def test_features_and_records_go_too(home: Home) -> None:
     assert (dropped, cleaned.in_use) == (6, ())
     assert 0 < cleaned.shards <= before
     assert not any(contents[sha256] in tfrecords(home) for sha256 in mine)
-    assert store.missing(training.hashes_of(mine)).all()
-    assert not store.missing(training.hashes_of(others)).any()
+    assert store.missing(hashes_of(mine)).all()
+    assert not store.missing(hashes_of(others)).any()
     assert clean(home) == (0, Cleaned(0))
     built = builder.build(snapshot.take(home.photos), home.settings.records_dir, shard_bytes=10_000, check=True)
     assert built.photos == 8
