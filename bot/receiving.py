@@ -16,8 +16,9 @@ from telegram.error import BadRequest, TelegramError
 
 from bot import metrics
 from bot.access import by
-from bot.worker import Later
+from bot.worker import Later, NoRoom
 from storage.database import now
+from storage.disk import FULL, Reserve
 from storage.errors import ImageError
 from storage.photos import Photos
 from storage.quarantine import Quarantine
@@ -68,6 +69,7 @@ class Receiver:
         quarantine: Quarantine,
         decoders: Executor,
         photos_a_day: int,
+        reserve: Reserve,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._bot = bot
@@ -76,6 +78,7 @@ class Receiver:
         self._quarantine = quarantine
         self._decoders = decoders
         self._photos_a_day = photos_a_day
+        self._reserve = reserve
         self._clock = clock
         self._coming: dict[tuple[int, int], _Coming] = {}
         self._small, self._large = asyncio.Semaphore(SMALL_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)
@@ -85,7 +88,10 @@ class Receiver:
         return self._begun(message).task
 
     async def get(self, message: Message) -> Arrived:
-        """What became of the photo of this message. Raises Later where Telegram does not hand it out yet."""
+        """What became of the photo of this message.
+
+        Raises Later where Telegram does not hand it out yet, and NoRoom where the disk takes no more.
+        """
         coming = self._begun(message)
         hangs = asyncio.create_task(coming.hangs.wait())
         try:
@@ -136,6 +142,9 @@ class Receiver:
                 count=self._photos_a_day,
             )
             return Arrived(None, enough), metrics.TOO_MANY
+        short = await asyncio.to_thread(self._reserve.short)
+        if short:
+            raise NoRoom(short)
         try:
             arrived = await self._fetch_and_keep(file, by(person), hangs)
             outcome = metrics.KEPT if arrived.photo else metrics.NOT_DECODED
@@ -214,6 +223,10 @@ class Receiver:
             log.info("refused a photo", by=person, bytes=len(content), reason=str(error))
             self._quarantine.put(content, str(error), person)
             return Arrived(None, error.text)
+        except OSError as error:
+            if error.errno in FULL:
+                raise NoRoom(str(error)) from error
+            raise
         log.debug("kept a photo", photo=sha256)
         return Arrived(sha256)
 

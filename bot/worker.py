@@ -35,6 +35,10 @@ class Later(Exception):  # noqa: N818  Not an error: what hinders will pass.
     """What is asked for cannot be done yet; it is tried again. The message says what hinders, for the log."""
 
 
+class NoRoom(Later):
+    """The disk takes nothing at the moment."""
+
+
 class Unheard(Exception):  # noqa: N818  Nobody knows whether it went wrong.
     """The connection broke after something was said, and before Telegram had said that it heard it."""
 

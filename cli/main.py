@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import photos, services, training, versions
+from cli import keeping, photos, services, training, versions
 from cli.context import Context
 from cli.doctor import doctor
 from cli.output import Output
@@ -47,8 +47,9 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(training.train, versions.classify, versions.evaluate),
     *(services.run, services.bot, services.trainer, services.sandbox, services.demo),
     *(photos.reindex, photos.classes),
-    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin),
+    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin, versions.delete),
     *(training.runs, training.cancel, training.status, training.gpu, doctor),
+    *(keeping.backup, keeping.restore, keeping.forget),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -132,15 +132,22 @@ class Models:
     def get(self, number: int) -> Version:
         """Raises ModelError where the version does not exist or cannot be read."""
         with self._database.read() as session:
-            pinned = _present(session, number).pinned
+            pinned = present(session, number).pinned
         return read_version(number, self.folder / str(number), pinned=pinned)
+
+    def files(self, number: int) -> dict[str, str]:
+        """The SHA-256 of every file of the version, by its path in the folder. Raises ModelError as `get` does."""
+        return {MANIFEST: self.manifest_digest(number), **self.get(number).manifest.files}
+
+    def manifest_digest(self, number: int) -> str:
+        """The SHA-256 of the manifest with which the version was published. Raises ModelError where it is gone."""
+        with self._database.read() as session:
+            return present(session, number).manifest
 
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
-        with self._database.read() as session:
-            row = session.get(VersionRow, number)
         version = self.get(number)
-        check_files(version, row.manifest if row else "")
+        check_files(version, self.manifest_digest(number))
         return version
 
     @contextmanager
@@ -163,7 +170,7 @@ class Models:
     def pin(self, number: int, *, pinned: bool) -> Version:
         """Keep this version, however old it gets; or no longer. Raises ModelError where there is none."""
         with self._database.write() as session:
-            _present(session, number).pinned = pinned
+            present(session, number).pinned = pinned
         return self.get(number)
 
     def served(self) -> Served | None:
@@ -175,7 +182,7 @@ class Models:
         """Serve this version from now on. Raises ModelError where it is missing or damaged."""
         version = self.verified(number)
         with self._database.write() as session:
-            _present(session, number)  # It may have been removed meanwhile.
+            present(session, number)  # It may have been removed meanwhile.
             point(session, Served(number, self._clock(), by, reason))
         return version
 
@@ -248,7 +255,7 @@ def check_files(version: Version, manifest: str) -> None:
             )
 
 
-def _present(session: Session, number: int) -> VersionRow:
+def present(session: Session, number: int) -> VersionRow:
     """Raises ModelError where there is no such version any more, or never was."""
     row = session.get(VersionRow, number)
     if row is None:

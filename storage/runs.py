@@ -1,7 +1,8 @@
 """The queue of training runs: one at a time, claimed under a lease, told apart by a fencing token."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -134,8 +135,24 @@ class Runs:
             row.token += 1
             row.started_at = self._clock()
             row.lease_until = self._clock() + lease
-            row.step, row.done, row.total = None, 0, 0
+            row.step, row.done, row.total, row.message = None, 0, 0, None
             return _run(row)
+
+    def hold(self, reason: str) -> None:
+        """Say of the runs that wait why none of them is begun."""
+        told = RunRow.state == RunState.QUEUED, or_(RunRow.message.is_(None), RunRow.message != reason)
+        with self._database.read() as session:
+            if session.scalar(select(RunRow.id).where(*told).limit(1)) is None:
+                return
+        with self._database.write() as session:
+            for row in session.scalars(select(RunRow).where(*told)):
+                row.message = reason
+
+    @contextmanager
+    def none_running(self) -> Iterator[bool]:
+        """Whether no run is under way; then none begins within the block, which should be short."""
+        with self._database.write() as session:
+            yield session.scalar(select(RunRow.id).where(RunRow.state == RunState.RUNNING).limit(1)) is None
 
     def heartbeat(self, run: int, token: int, lease: timedelta) -> None:
         """Keep the lease. Raises LeaseLostError where another worker has the run now."""

@@ -215,6 +215,12 @@ class Training(_Section):
     idle_features: bool = Field(
         True, description="Whether new photos are looked at while nothing is trained, so that a run only has to fit."
     )
+    keep_runs: int = Field(
+        100, ge=0, description="So many of the newest runs are kept with their reports, and each version's. 0: all."
+    )
+    keep_features_days: int = Field(
+        30, ge=1, le=3650, description="Features of a network that no version uses are kept for so many days."
+    )
     lease_seconds: float = Field(
         20.0, ge=1, le=3600, description="A run whose trainer is silent for so long is taken up again."
     )
@@ -348,6 +354,14 @@ class Serving(_Section):
     )
 
 
+class Disk(_Section):
+    reserve_mb: int = Field(
+        500,
+        ge=0,
+        description="With less free room no run starts and no photo is taken; both go on when there is more. 0: ever.",
+    )
+
+
 class Metrics(_Section):
     bot_port: int = Field(0, ge=0, le=65535, description="Where the bot tells figures and health. 0: nowhere.")
     trainer_port: int = Field(0, ge=0, le=65535, description="Where the trainer tells them. 0: nowhere.")
@@ -382,6 +396,7 @@ class Settings(BaseSettings):
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
+    disk: Disk = Disk()
     metrics: Metrics = Metrics()
     logging: Logging = Logging()
 

@@ -10,16 +10,17 @@ from types import FrameType
 import structlog
 
 from storage.database import Database, now
+from storage.disk import Reserve
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
 from storage.lifeline import follow_parent
 from storage.notify import Notifier
-from storage.retention import Retention
 from storage.runs import Runs
 from storage.settings import Settings
 from trainer import gpu
 from trainer.monitor import Monitor
 from trainer.schedule import Alarm, Planner
+from trainer.tidying import Tidying
 from trainer.worker import Worker
 
 POLL_SECONDS = 0.25
@@ -71,11 +72,11 @@ class Trainer:
         self._reports = GpuReports(database)
         self._worker = Worker(self._runs, socket.gethostname(), settings.training.lease_seconds, stop)
         self.monitor = Monitor(database, settings.data)
-        self._retention = Retention(database, settings.models_dir, settings.serving.keep_versions)
+        self._tidying = Tidying(settings, database)
+        self._reserve = Reserve.of(settings)
 
     def work(self) -> None:
         """Work run after run until it is told to stop."""
-        self._make_room()
         try:
             while not self._stop.wait(POLL_SECONDS):
                 self._live()
@@ -89,25 +90,26 @@ class Trainer:
             self._worker.close()
 
     def _look(self) -> None:
+        short = self._reserve.short()
+        if short:
+            self._tidying.tend(short=True)
+            self._runs.hold(short)
+            return
         run = self._worker.claim()
         if run is not None:
             begun = time.monotonic()
             ended = self._worker.work(run, lambda _: self._live())
             if ended.final:
                 self.monitor.ended(ended.state, time.monotonic() - begun)
-            self._make_room()
-        elif self._standby:
+            self._tidying.after_run()
+            return
+        if self._standby:
             self._worker.stand_by()
+        self._tidying.tend()
 
     def _live(self) -> None:
         self.monitor.beat.here()
         self._notifier.alive()
-
-    def _make_room(self) -> None:
-        try:
-            self._retention.tidy()
-        except (DatabaseError, OSError) as error:
-            log.warning("old versions are not removed", reason=str(error))
 
     def report_gpus(self) -> None:
         """Tell the bot about this host's GPUs, again and again; it is also the trainer's sign of life."""
