@@ -1,16 +1,18 @@
-# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that `make test`
-# installs Debian's postgresql where it runs as root and finds none.
+# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that
+# `make test` installs Debian's chromium and postgresql where it runs as root and finds none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: demo test postgres lint bench texts lock clean
+.DELETE_ON_ERROR: # So that no half-made .venv is taken for a whole one.
+.PHONY: demo test browser postgres lint bench texts picture lock clean
 
-demo: $(VENV)/.cpu
-	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+# TensorFlow for GPUs does all that the one for CPUs does, so the demo is content with either.
+demo: $(if $(wildcard $(VENV)/.gpu),$(VENV)/.gpu,$(VENV)/.cpu)
+	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(FRESH),--fresh) $(if $(PORT),--port $(PORT))
 
-test: lint postgres
+test: lint browser postgres
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -18,6 +20,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The web chat is tested in a real browser. Where there is none to be had, its tests are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && echo "Installing chromium for the tests ..." && apt-get -qq update >/dev/null \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+	|| echo "NO BROWSER: the tests of the web chat will be skipped. Install one: apt-get install chromium"
 
 # What is stored is tested on PostgreSQL, too. Where it is not to be had, those tests are skipped, and say so.
 postgres:
@@ -30,17 +39,24 @@ postgres:
 texts: $(VENV)/.dev
 	$(BIN)/python tests/catalogue.py zh
 
+# Draws the README's picture of the chat anew.
+picture: $(VENV)/.dev
+	$(BIN)/python docs/chat.py
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Retrainbot needs Python 3.11 or newer; set PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Retrainbot needs Python 3.11, 3.12 or 3.13, for which TensorFlow is made; set PYTHON=python3.13")'
 	@$(PYTHON) -m venv $(VENV)
+
+# The two builds of TensorFlow share a folder, so one goes before the other comes: $(1) the package, $(2) its stamps.
+swap = $(if $(wildcard $(2:%=$(VENV)/.%)),$(PIP) uninstall -y $(1) && rm -f $(2:%=$(VENV)/.%))
 
 # A stamp a requirements file; the project itself is installed once, in place.
 $(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
 	@echo "Installing $< into $(VENV) (about 1.5 GB, once) ..."
-	@$(if $(filter gpu,$*),$(PIP) uninstall -y tensorflow-cpu) # The two builds of TensorFlow share a folder.
+	@$(if $(filter gpu,$*),$(call swap,tensorflow-cpu,cpu dev bench),$(if $(filter cpu dev bench,$*),$(call swap,tensorflow,gpu)))
 	@$(PIP) install --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@

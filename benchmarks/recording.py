@@ -27,7 +27,7 @@ from storage.importing import import_folder
 from storage.logs import configure_logs
 from storage.photos import Photos
 from storage.settings import Settings
-from trainer.records import builder, manifest
+from trainer.records import builder, folders, manifest
 from trainer.records.shards import BuiltRecords
 from trainer.snapshot import Snapshot, take
 
@@ -94,7 +94,7 @@ class Shelf:
         built = builder.build(
             self.gallery.snapshot(), self.folder, read=self.gallery.read, check=check, shard_bytes=SHARD_BYTES
         )
-        builder.remove_others(self.folder, built.dir.name)
+        folders.remove_others(self.folder, built.dir.name)
         return built
 
 
@@ -185,7 +185,7 @@ def kill(scratch: Path, times: int) -> tuple[int, int]:
         killed += _work_killed(context, shelf, random.uniform(0.1, 0.9) * whole)
         torn += not _is_whole(scratch / before) and not _is_whole(scratch / after)
         shelf.build()
-        torn += {path.name for path in scratch.iterdir()} != {builder.LOCK, after}
+        torn += {path.name for path in scratch.iterdir()} != {folders.LOCK, after}
     return killed, torn
 
 

@@ -28,11 +28,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class _Contents:
-    """The photos with their places, from 1, and what cannot be used; `missing` counts what has not come yet."""
+    """The photos with their places, from 1, and what cannot be used; `missing` says why some have not come yet."""
 
     photos: dict[str, int]
     refused: list[Refused]
-    missing: int
+    missing: Later | None
     of: dict[int, str]  # The photo of each message.
 
 
@@ -69,11 +69,11 @@ class Albums:
                 raise
             log.exception("an album was not answered yet")
         if contents.missing:  # Whatever became of the answer, the others are still to come.
-            raise Later(f"{contents.missing} photos of an album cannot be downloaded")
+            raise contents.missing
 
     async def _receive(self, messages: Sequence[Message]) -> _Contents:
         results = await asyncio.gather(*map(self._receiver.get, messages), return_exceptions=True)
-        contents = _Contents({}, [], sum(isinstance(result, Later) for result in results), {})
+        contents = _Contents({}, [], next((result for result in results if isinstance(result, Later)), None), {})
         for place, (message, result) in enumerate(zip(messages, results, strict=True), start=1):
             if isinstance(result, Later):
                 continue

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
+from structlog.contextvars import bound_contextvars
 from telegram import Message
 from telegram.constants import ChatType
 
@@ -141,7 +142,8 @@ class Answers:
             return error.text
 
     async def _predict(self, photo: str) -> Prediction:
-        return await self._predictor.predict(await asyncio.to_thread(self._photos.content, photo))
+        with bound_contextvars(photo=photo):
+            return await self._predictor.predict(await asyncio.to_thread(self._photos.content, photo))
 
     async def _classes(self, predictions: Sequence[Prediction]) -> list[str]:
         """The classes that there are, the likeliest over all photos first, and those that the model does not know."""

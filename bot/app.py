@@ -51,7 +51,7 @@ from bot.stores import Stores
 from bot.subjects import Subjects
 from bot.training import Training
 from bot.vitals import Vitals
-from bot.worker import Later, Unheard
+from bot.worker import Later, NoRoom, Unheard
 from storage.errors import DatabaseError, RetrainbotError
 from storage.received import Received
 from storage.settings import Settings
@@ -108,7 +108,9 @@ class Desk:
         self._chats = stores.chats
         self._access = Access(stores.people, stores.chats, self._buttons)
         self._delivery = Delivery(timedelta(minutes=intake.late_minutes))
-        self._receiver = Receiver(bot, stores.photos, received, stores.quarantine, decoders, intake.photos_a_day)
+        self._receiver = Receiver(
+            bot, stores.photos, received, stores.quarantine, decoders, intake.photos_a_day, stores.reserve
+        )
         subjects = Subjects(self._receiver, received)
         labelling = Labelling(stores.photos, self._buttons)
         self._intake = Intake(self._receiver, received, subjects, labelling, self._delivery)
@@ -137,6 +139,7 @@ class Desk:
         self._handlers = self._table()
         self._clock = time.monotonic
         self._excused: dict[int, float] = {}  # By chat: when it was last told to be patient.
+        self._told_full: dict[int, tuple[int, float]] = {}  # By chat: of which update it was told that, and when.
 
     def _table(self) -> list[Handler]:
         """What is done with an update: the first handler that matches takes it. Albums do not come here."""
@@ -185,6 +188,9 @@ class Desk:
         try:
             with speaking(await self._language(updates[0])):
                 await self._work(updates)
+        except NoRoom:
+            await self._tell_full(updates[0])
+            raise
         except (Later, Unheard, DatabaseError, TelegramError):
             raise
         except ChildProcessError as error:
@@ -223,6 +229,21 @@ class Desk:
             self._excused[message.chat_id] = self._clock()
             with speaking(nearest(message.from_user.language_code if message.from_user else None)):
                 await self._delivery.reply(message, replies.SLOW)
+
+    async def _tell_full(self, update: Update) -> None:
+        """Say that the disk takes nothing; of each message once, and of several only now and then."""
+        message = update.message
+        if message is None:
+            return
+        newest, at = self._told_full.get(message.chat_id, (0, -math.inf))
+        if update.update_id > newest and self._clock() - at > EXCUSE_SECONDS:
+            self._told_full[message.chat_id] = update.update_id, self._clock()
+            self._excused[message.chat_id] = self._clock()
+            try:
+                with speaking(nearest(message.from_user.language_code if message.from_user else None)):
+                    await self._delivery.reply(message, replies.FULL)
+            except (TelegramError, Unheard) as error:  # The photo waits all the same.
+                log.info("not told", update=update.update_id, reason=str(error))
 
     async def give_up(self, update: Update) -> None:
         """Say that something could not be done at all."""

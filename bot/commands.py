@@ -1,7 +1,6 @@
 """The commands, one method each."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -17,10 +16,12 @@ from bot.reports import Status
 from bot.stores import Stores
 from bot.vitals import Vitals
 from storage.database import now
+from storage.disk import free_bytes
 from storage.errors import ModelError
 from storage.pointer import Served
 from storage.runs import Run, RunState
 from storage.settings import Settings
+from storage.usage import usage
 
 LINKS = {MessageEntityType.URL, MessageEntityType.TEXT_LINK}
 
@@ -94,7 +95,9 @@ class Commands:
             failed=self._failed(),
             outlook=self._stores.slots.outlook(self._settings.schedule),
             trainers=self._stores.gpus.read(),
-            free_bytes=shutil.disk_usage(self._settings.data).free,
+            used=usage(self._settings),
+            free_bytes=free_bytes(self._settings.data),
+            short=self._stores.reserve.short(),
             now=self._clock(),
         )
 

@@ -9,6 +9,7 @@ from telegram import InlineKeyboardMarkup
 
 from bot import replies
 from bot.buttons import Buttons
+from bot.metrics import LABELLED
 from storage import labels
 from storage.photos import Photos
 from storage.receipts import Labelled, Outcome
@@ -77,6 +78,8 @@ class Labelling:
         labelled = await asyncio.to_thread(
             self._photos.label, subject.photos, name, subject.by, subject.key(name), contest=not settle
         )
+        for receipt in labelled.receipts:
+            LABELLED.labels(receipt.outcome.value).inc()
         only = labelled.receipts[0] if len(labelled.receipts) == 1 else None
         if only and only.outcome is Outcome.CONTESTED:
             names = [only.before or "", labelled.class_name]

@@ -46,6 +46,16 @@ class Poller:
         self._begun = False
         self._told = False
 
+    @property
+    def problem(self) -> str | None:
+        """Why no updates come, and what to do about it; None where they do."""
+        return self._problem
+
+    @property
+    def ready(self) -> bool:
+        """Whether updates come."""
+        return self._begun and self._problem is None
+
     async def run(self) -> NoReturn:
         pause = FIRST_PAUSE
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.metrics import BUSY, MODEL_SECONDS, answered
 from bot.rollout import Rollout
 from serving.backend import BATCHES, Probabilities, ServerDied
 from storage.errors import ModelError
@@ -102,6 +103,7 @@ class Predictor:
         NoModelYetError before the first version; ModelError where no model can be started.
         """
         if self._waiting >= self.most_waiting:
+            BUSY.inc()
             raise BusyError(
                 "I am busy: {waiting} photos wait already. Nothing is lost; try again in a minute.",
                 waiting=self._waiting,
@@ -109,13 +111,17 @@ class Predictor:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._predict(content)
+                with MODEL_SECONDS.time():
+                    prediction = await self._predict(content)
         except TimeoutError as error:
+            BUSY.inc()
             raise BusyError(
                 "I am busy, and did not come to this photo in time. Nothing is lost; try again in a minute."
             ) from error
         finally:
             self._waiting -= 1
+        answered(prediction.version, sure=prediction.sure)
+        return prediction
 
     async def _predict(self, content: bytes) -> Prediction:
         async with self._window:

@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from telegram import Bot, Document, Message, PhotoSize
 from telegram.constants import FileSizeLimit
 from telegram.error import BadRequest, TelegramError
 
+from bot import metrics
 from bot.access import by
-from bot.worker import Later
+from bot.worker import Later, NoRoom
 from storage.database import now
+from storage.disk import FULL, Reserve
 from storage.errors import ImageError
 from storage.photos import Photos
 from storage.quarantine import Quarantine
@@ -65,6 +69,7 @@ class Receiver:
         quarantine: Quarantine,
         decoders: Executor,
         photos_a_day: int,
+        reserve: Reserve,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._bot = bot
@@ -73,6 +78,7 @@ class Receiver:
         self._quarantine = quarantine
         self._decoders = decoders
         self._photos_a_day = photos_a_day
+        self._reserve = reserve
         self._clock = clock
         self._coming: dict[tuple[int, int], _Coming] = {}
         self._small, self._large = asyncio.Semaphore(SMALL_AT_ONCE), asyncio.Semaphore(LARGE_AT_ONCE)
@@ -82,7 +88,10 @@ class Receiver:
         return self._begun(message).task
 
     async def get(self, message: Message) -> Arrived:
-        """What became of the photo of this message. Raises Later where Telegram does not hand it out yet."""
+        """What became of the photo of this message.
+
+        Raises Later where Telegram does not hand it out yet, and NoRoom where the disk takes no more.
+        """
         coming = self._begun(message)
         hangs = asyncio.create_task(coming.hangs.wait())
         try:
@@ -115,24 +124,35 @@ class Receiver:
         known = await asyncio.to_thread(self._known, message)
         if known:
             return known
+        arrived, outcome = await self._look_at(message, hangs)
+        metrics.PHOTOS.labels(outcome).inc()
+        return arrived
+
+    async def _look_at(self, message: Message, hangs: asyncio.Event) -> tuple[Arrived, str]:
+        """What becomes of the photo, and the word for that among the figures."""
         file = attachment(message)
         if file is None:
-            return Arrived(None, NO_PHOTO)
+            return Arrived(None, NO_PHOTO), metrics.NO_PHOTO
         if file.size and file.size > FileSizeLimit.FILESIZE_DOWNLOAD:
-            return Arrived(None, TOO_LARGE)
+            return Arrived(None, TOO_LARGE), metrics.TOO_LARGE
         person = message.from_user
         if person and await asyncio.to_thread(self._sent_today, person.id) >= self._photos_a_day:
             enough = Text(
                 "You have sent {count} photos today, and more are not taken. Send it again tomorrow.",
                 count=self._photos_a_day,
             )
-            return Arrived(None, enough)
+            return Arrived(None, enough), metrics.TOO_MANY
+        short = await asyncio.to_thread(self._reserve.short)
+        if short:
+            raise NoRoom(short)
         try:
             arrived = await self._fetch_and_keep(file, by(person), hangs)
+            outcome = metrics.KEPT if arrived.photo else metrics.NOT_DECODED
         except BadRequest as error:
-            arrived = Arrived(None, TOO_LARGE if "too big" in str(error) else LOST)
+            large = "too big" in str(error)
+            arrived, outcome = Arrived(None, TOO_LARGE if large else LOST), metrics.TOO_LARGE if large else metrics.LOST
         await asyncio.to_thread(self._received.put, _origin(message, file), arrived)
-        return arrived
+        return arrived, outcome
 
     def _known(self, message: Message) -> Arrived | None:
         """What became of it before, if that still holds."""
@@ -146,7 +166,8 @@ class Receiver:
         async with self._room(file, hangs) as is_here:
             content = await self._fetch(file)
             is_here()
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._keep, content, person)
+            keep = partial(copy_context().run, self._keep, content, person)  # With what the logs tell of the update.
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, keep)
 
     @asynccontextmanager
     async def _room(self, file: Attachment, hangs: asyncio.Event) -> AsyncIterator[Callable[[], None]]:
@@ -197,11 +218,17 @@ class Receiver:
 
     def _keep(self, content: bytes, person: str) -> Arrived:
         try:
-            return Arrived(self._photos.keep(self._photos.prepare(content), person))
+            sha256 = self._photos.keep(self._photos.prepare(content), person)
         except ImageError as error:
             log.info("refused a photo", by=person, bytes=len(content), reason=str(error))
             self._quarantine.put(content, str(error), person)
             return Arrived(None, error.text)
+        except OSError as error:
+            if error.errno in FULL:
+                raise NoRoom(str(error)) from error
+            raise
+        log.debug("kept a photo", photo=sha256)
+        return Arrived(sha256)
 
 
 def _origin(message: Message, file: Attachment) -> Origin:

@@ -80,6 +80,10 @@ SLOW = Text(
     "Something keeps me from this at the moment: Telegram, or the disk of the computer that I run on."
     " I keep trying; nothing needs to be sent again."
 )
+FULL = Text(
+    "The disk of the computer that I run on is full, so I take no photos at the moment. Nothing is lost, and nothing"
+    " needs to be sent again: I go on with what you sent as soon as there is room. Please tell whoever owns it."
+)
 GIVEN_UP = Text("I could not do this though I tried for a day. Please send it again.")
 # These stand on buttons, or are shown in the little window that a tap opens: plain text.
 UNDO, YES, NO = Text("↩ Undo"), Text("Yes"), Text("No")

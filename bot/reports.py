@@ -19,6 +19,7 @@ from storage.runs import Run, RunState
 from storage.servings import ServingReport
 from storage.slots import Outlook
 from storage.texts import Text, read_text
+from storage.usage import usage_line
 
 MOST_NEW = 10  # Classes with new photos that are named; there may be hundreds.
 MOST_CAPTION = 900  # Characters; Telegram allows 1,024 below a picture.
@@ -62,6 +63,7 @@ GPU_CHART = Text(
 DOES = {"training": Text("training"), "answering": Text("answering photos")}
 MEMORY = Text("version {number} {size:.0f} MB")
 RESTING_MEMORY = Text("version {number} (kept for a rollback) {size:.0f} MB")
+SHORT = Text("⚠ I take no photos and train nothing: {reason}.")
 NO_RUN = Text("No run is under way.")
 NO_TRAINER = Text("No trainer has reported yet. Start one with <code>retrainbot run</code>.")
 
@@ -79,7 +81,9 @@ class Status:
     failed: Run | None  # The last run, where it failed.
     outlook: Outlook
     trainers: Sequence[tuple[str, datetime, GpuReport]]
+    used: Mapping[str, int]  # Bytes by the part of the data folder.
     free_bytes: int
+    short: str | None  # That this is less than is to stay free.
     now: datetime
 
 
@@ -87,6 +91,8 @@ def run(state: Run, pace: Pace | None = None) -> str:
     """A run in the words that fit its state; the last of them is final."""
     match state.state:
         case RunState.QUEUED:
+            if state.message:
+                return fill("Run {id} waits: {reason}.", id=state.id, reason=state.message)
             return fill("Run {id} waits for the trainer.", id=state.id)
         case RunState.RUNNING:
             return _running(state, pace)
@@ -167,7 +173,9 @@ def status(state: Status) -> str:
             *(fill("{line}", line=line) for line in state.outlook.lines()[:1]),
             *(trainers or [say(NO_TRAINER)]),
             *_memory_of(state.serving),
+            fill("{line}", line=usage_line(state.used)),
             fill("{size:.1f} GB of disk left", size=state.free_bytes / 1e9),
+            *([fill(SHORT, reason=state.short)] if state.short else []),
         ]
     )
 

@@ -18,6 +18,7 @@ from typing import Self
 import psutil
 import structlog
 
+from bot.metrics import DEATHS, GIVEN_UP, SWAPS
 from serving.backend import Backend, Server
 from serving.states import State, follows
 from storage.errors import ModelError, RetrainbotError
@@ -145,6 +146,11 @@ class Rollout:
         return self._current.number if self._current and self._current.alive else None
 
     @property
+    def wanted(self) -> int | None:
+        """The version that shall answer."""
+        return self._pointer.version if self._pointer else None
+
+    @property
     def problem(self) -> Text | None:
         """Why the wanted version does not answer, if it has failed."""
         failure = self._failures.get(self._pointer.version) if self._pointer else None
@@ -213,6 +219,7 @@ class Rollout:
         self._current = None
         self._end(slot)
         self._deaths.append((slot.number, self._clock()))
+        DEATHS.inc()
         log.error("model server died", version=slot.number)
         recent = [at for number, at in self._deaths if number == slot.number and self._clock() - at < DEATH_SECONDS]
         if len(recent) >= MOST_DEATHS:
@@ -293,6 +300,7 @@ class Rollout:
         """Serve the version before this one; where there is none, try this one again after a long while."""
         self._failures[number] = _Failure(reason, len(self._pauses), self._clock() + LAST_PAUSE)
         back = await asyncio.to_thread(self._models.give_up, number, reason)
+        GIVEN_UP.inc()
         log.error("version given up", version=number, reason=reason, back_to=back.version if back else None)
 
     def _take_over(self, new: Slot) -> None:
@@ -300,6 +308,7 @@ class Rollout:
         self._last = new.number
         self._failures.pop(new.number, None)
         new.go(State.SERVING, self._clock())
+        SWAPS.inc()
         if old:
             old.go(State.DRAINING, self._clock())
             self._retired.append(old)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import hmac
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from bot import rollout, watch
 from bot.app import App, Desk, build
 from bot.buttons import Buttons
 from bot.menus import publish_commands
+from bot.monitor import Monitor
 from bot.notices import Notices
 from bot.polling import Poller
 from bot.predictor import Predictor
@@ -25,7 +26,7 @@ from bot.rollout import Rollout
 from bot.stores import Stores, open_stores
 from bot.vitals import Vitals
 from bot.watch import Watch
-from bot.webhook import create_app, keep_registered, listening
+from bot.webhook import Registration, create_app
 from bot.worker import Turns, Worker
 from serving.backend import Backend
 from serving.local import Local
@@ -35,7 +36,10 @@ from storage.decoder import Decoder
 from storage.errors import SettingsError
 from storage.inbox import Inbox
 from storage.lifeline import follow_parent
+from storage.logs import hide
+from storage.notify import Notifier
 from storage.settings import Serving, Settings
+from storage.web import listening
 
 DECODERS = 2  # Photos checked at the same time, each in a process of its own.
 THREADS = 32  # For what waits for the disk or the database; more than usual, so that nothing waits for a slow one.
@@ -67,6 +71,8 @@ class Service:
     stores: Stores
     rollout: Rollout
     predictor: Predictor
+    vitals: Vitals
+    inbox: Inbox
     application: App
     incoming: asyncio.Task[NoReturn]
 
@@ -77,13 +83,16 @@ def run(settings: Settings, pace: Pace | None = None) -> None:
     Raises SettingsError where there is no token, or Telegram does not know it at the start, DatabaseError where the
     database is damaged or newer.
     """
-    asyncio.run(_until_stopped(_serve(settings, pace)))
+    notifier = Notifier.from_environment()
+    asyncio.run(_until_stopped(_serve(settings, pace, notifier), notifier.stopping))
 
 
 @asynccontextmanager
-async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator[Service]:
-    """Serve within the block. What was started last is ended first."""
-    pace = pace or Pace()
+async def serving(
+    settings: Settings, pace: Pace | None = None, notifier: Notifier | None = None
+) -> AsyncIterator[Service]:
+    """Serve within the block. What was started last is ended first. `notifier` gets signs of life."""
+    pace, notifier = pace or Pace(), notifier or Notifier(None)
     gc.freeze()  # A full collection over all that the imports left would hold the event loop for over 100 ms.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
     async with AsyncExitStack() as stack:
@@ -97,15 +106,20 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         versions = await stack.enter_async_context(_rollout(settings, stores, backend, pace))
         models = _predictor(settings, versions, decoder, decoders)
         vitals = Vitals(versions, models, backend)
+        monitor = Monitor(vitals, stores.database, settings.data)
+        await stack.enter_async_context(monitor.listening(settings.metrics))
+        await stack.enter_async_context(_beside(_live(notifier)))
+        notifier.ready()  # Whether Telegram can be reached is nothing that a restart would help with.
         await _connect(application, pace.reconnect)
         stack.push_async_callback(application.shutdown)
         desk = Desk(application, settings, stores, vitals, models, decoders)
         stack.callback(desk.close)
         inbox = Inbox(stores.database, application.bot.id, timedelta(seconds=settings.intake.album_seconds))
+        monitor.inbox = inbox
         turns = Turns(settings.intake.messages_a_minute)
         worker = Worker(inbox, application.bot, desk.handle, desk.ahead, desk.slow, desk.give_up, turns, now)
         await stack.enter_async_context(worker)
-        incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker))
+        incoming = await stack.enter_async_context(_incoming(settings, application, stores, worker, vitals))
         await publish_commands(application.bot, stores.people)
         await stack.enter_async_context(_beside(_keep_tidy(settings, stores, inbox)))
         await stack.enter_async_context(_beside(vitals.keep(stores.servings)))
@@ -121,11 +135,11 @@ async def serving(settings: Settings, pace: Pace | None = None) -> AsyncIterator
         )
         await stack.enter_async_context(runs)
         log.info("bot ready", name=application.bot.username)
-        yield Service(stores, versions, models, application, incoming)
+        yield Service(stores, versions, models, vitals, inbox, application, incoming)
 
 
-async def _serve(settings: Settings, pace: Pace | None) -> None:
-    async with serving(settings, pace) as service:
+async def _serve(settings: Settings, pace: Pace | None, notifier: Notifier) -> None:
+    async with serving(settings, pace, notifier) as service:
         await service.incoming
 
 
@@ -169,7 +183,7 @@ def _predictor(settings: Settings, versions: Rollout, decoder: Decoder, decoders
 
 @asynccontextmanager
 async def _incoming(
-    settings: Settings, application: App, stores: Stores, worker: Worker
+    settings: Settings, application: App, stores: Stores, worker: Worker, vitals: Vitals
 ) -> AsyncIterator[asyncio.Task[NoReturn]]:
     """The way in for updates: we ask for them, or Telegram brings them."""
     telegram = settings.telegram
@@ -177,11 +191,14 @@ async def _incoming(
         if telegram.webhook_url:
             key = await asyncio.to_thread(stores.offers.secret)
             secret = hmac.new(key, b"webhook", "sha256").hexdigest()
-            await stack.enter_async_context(listening(create_app(worker.take, secret), telegram.webhook_listen))
-            work = keep_registered(application.bot, telegram.webhook_url, secret)
+            hide(secret)
+            app = create_app(worker.take, secret)
+            await stack.enter_async_context(listening(app, telegram.webhook_listen, "telegram.webhook_listen"))
+            way: Poller | Registration = Registration(application.bot, telegram.webhook_url, secret)
         else:
-            work = Poller(application.bot, worker.take).run()
-        yield await stack.enter_async_context(_beside(work))
+            way = Poller(application.bot, worker.take)
+        vitals.watch(way)
+        yield await stack.enter_async_context(_beside(way.run()))
 
 
 @asynccontextmanager
@@ -207,6 +224,13 @@ async def _keep_tidy(settings: Settings, stores: Stores, inbox: Inbox) -> NoRetu
         await asyncio.sleep(TIDY_SECONDS)
 
 
+async def _live(notifier: Notifier) -> NoReturn:
+    """Give signs of life, as long as the event loop comes round."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(notifier.every or 3600.0)
+
+
 async def _connect(application: App, reconnect: float) -> None:
     """Try until there is a network. Raises SettingsError where Telegram does not know the token."""
     while True:
@@ -221,7 +245,7 @@ async def _connect(application: App, reconnect: float) -> None:
             return
 
 
-async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+async def _until_stopped(work: Coroutine[Any, Any, None], stopping: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -231,9 +255,10 @@ async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
         loop.call_soon_threadsafe(stop.set)
 
     follow_parent(stop_from_thread)
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopping()
     working.cancel()
-    stopping.cancel()
+    stopped.cancel()
     with suppress(asyncio.CancelledError):
         await working

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from storage.chats import Chats
 from storage.database import Database, open_database
+from storage.disk import Reserve
 from storage.follows import Follows
 from storage.gpus import GpuReports
 from storage.history import History
@@ -35,6 +36,7 @@ class Stores:
     follows: Follows
     gpus: GpuReports
     servings: Servings
+    reserve: Reserve
 
 
 def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | None = None) -> Stores:
@@ -55,4 +57,5 @@ def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | Non
         Follows(database),
         GpuReports(database),
         Servings(database),
+        Reserve.of(settings),
     )

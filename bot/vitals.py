@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import structlog
 
@@ -16,10 +16,23 @@ from serving.backend import Backend
 from storage.database import now
 from storage.errors import DatabaseError
 from storage.servings import ServingReport, Servings
+from storage.texts import Text
 
 LOOK_SECONDS, SIGN_SECONDS = 1.0, 10.0  # What changes is written down so soon; and a sign of life so often.
 
 log = structlog.get_logger()
+
+
+class Incoming(Protocol):
+    """The way in for updates. `problem` says why none come, if that is so."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether updates come, or would come if there were any."""
+        ...
 
 
 class Vitals:
@@ -31,8 +44,24 @@ class Vitals:
         self._backend = backend
         self._clock = clock
         self._standby_memory = 0
+        self._incoming: Incoming | None = None
+
+    def watch(self, incoming: Incoming) -> None:
+        """Tell of the way in for updates, too."""
+        self._incoming = incoming
+
+    @property
+    def updates_come(self) -> bool:
+        """Whether updates come."""
+        return self._incoming is not None and self._incoming.ready
+
+    @property
+    def wanted(self) -> int | None:
+        """The version that shall answer."""
+        return self._rollout.wanted
 
     def report(self) -> ServingReport:
+        problem = self._incoming.problem if self._incoming else None
         return ServingReport(
             answering=self._rollout.answering,
             versions=self._rollout.versions(),
@@ -40,13 +69,15 @@ class Vitals:
             waiting=self._predictor.waiting,
             most_waiting=self._predictor.most_waiting,
             standby_memory_bytes=self._standby_memory,
+            updates=Text(problem) if problem else None,
         )
 
     async def keep(self, servings: Servings) -> NoReturn:
         """Write it down whenever it changes, and every now and then as a sign of life."""
         written, at = None, -math.inf
         while True:
-            key = [(version.number, version.state) for version in self._rollout.versions()], self._rollout.problem
+            report = self.report()
+            key = [(version.number, version.state) for version in report.versions], report.problem, report.updates
             if key != written or time.monotonic() - at >= SIGN_SECONDS:
                 written, at = key, time.monotonic()
                 try:

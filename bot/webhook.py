@@ -2,14 +2,10 @@
 
 import asyncio
 import hmac
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import NoReturn
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,12 +15,11 @@ from telegram.error import RetryAfter, TelegramError
 
 from bot.polling import WANTED, Take
 from bot.worker import seconds
-from storage.errors import RetrainbotError, SettingsError
+from storage.errors import RetrainbotError
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  The header's name.
 MOST_BYTES = 1_000_000  # An update holds texts and names of files, never files.
 RENEW_SECONDS, RETRY_SECONDS = 300.0, 5.0
-GOODBYE_SECONDS = 2
 
 log = structlog.get_logger()
 
@@ -52,62 +47,44 @@ def create_app(take: Take, secret: str) -> Starlette:
     return Starlette(routes=[Route("/{path:path}", receive, methods=["POST"])])
 
 
-@asynccontextmanager
-async def listening(app: Starlette, address: str) -> AsyncIterator[None]:
-    """Serve within the block, on `host:port`. Raises SettingsError where that address cannot be had."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=GOODBYE_SECONDS,
-    )
-    with _socket(address) as listener:
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve([listener]), name="webhook")
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await asyncio.wait([serving])
+class Registration:
+    """Tells Telegram the address, and again if somebody takes it away."""
 
+    def __init__(self, bot: Bot, url: str, secret: str) -> None:
+        self._bot = bot
+        self._url = url
+        self._secret = secret
+        self._problem: str | None = None
+        self._known = False
 
-class _Server(uvicorn.Server):
-    """Leaves signals to the service around it."""
+    @property
+    def problem(self) -> str | None:
+        """Why Telegram does not take the address, in its own words; None where it does."""
+        return self._problem
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    @property
+    def ready(self) -> bool:
+        """Whether Telegram knows the address."""
+        return self._known
 
+    async def run(self) -> NoReturn:
+        while True:
+            wait = await self._register()
+            await asyncio.sleep(wait)
 
-def _socket(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    try:
-        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise SettingsError(
-            f"The bot cannot listen on {address} ({error.strerror}). Choose another telegram.webhook_listen."
-        ) from error
-
-
-async def keep_registered(bot: Bot, url: str, secret: str) -> NoReturn:
-    """Until cancelled: tell Telegram the address, and again if somebody takes it away."""
-    problem: str | None = None
-    while True:
-        wait = RENEW_SECONDS
+    async def _register(self) -> float:
+        """The seconds after which to do it again."""
         try:
             # One at a time, so that they come in order.
-            await bot.set_webhook(url, secret_token=secret, allowed_updates=list(WANTED), max_connections=1)
+            await self._bot.set_webhook(
+                self._url, secret_token=self._secret, allowed_updates=list(WANTED), max_connections=1
+            )
         except TelegramError as error:
-            if str(error) != problem:
+            if str(error) != self._problem:
                 log.warning("Telegram does not take the webhook; it is tried again", reason=str(error))
-            problem = str(error)
-            wait = RETRY_SECONDS
-            if isinstance(error, RetryAfter):
-                wait = seconds(error.retry_after)
-        else:
-            if problem:
-                log.info("Telegram took the webhook")
-            problem = None
-        await asyncio.sleep(wait)
+            self._problem, self._known = str(error), False
+            return seconds(error.retry_after) if isinstance(error, RetryAfter) else RETRY_SECONDS
+        if self._problem:
+            log.info("Telegram took the webhook")
+        self._problem, self._known = None, True
+        return RENEW_SECONDS

@@ -9,10 +9,12 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import structlog
+from structlog.contextvars import bound_contextvars
 from telegram import Bot, Update
 from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
 
 from bot.arrivals import arrival
+from bot.metrics import FAILED, PUT_OFF, UPDATE_SECONDS, UPDATES
 from storage.errors import DatabaseError
 from storage.inbox import Inbox, Lane, Letter
 
@@ -31,6 +33,10 @@ log = structlog.get_logger()
 
 class Later(Exception):  # noqa: N818  Not an error: what hinders will pass.
     """What is asked for cannot be done yet; it is tried again. The message says what hinders, for the log."""
+
+
+class NoRoom(Later):
+    """The disk takes nothing at the moment."""
 
 
 class Unheard(Exception):  # noqa: N818  Nobody knows whether it went wrong.
@@ -92,6 +98,7 @@ class Worker:
         """Keep updates; once this returns, none of them can be lost. Raises DatabaseError."""
         arrivals = [arrival(update) for update in updates]
         await asyncio.to_thread(self._inbox.keep, arrivals)
+        UPDATES.inc(len(arrivals))
         for item in arrivals:
             self._wake((item.chat, item.lane))
 
@@ -137,17 +144,19 @@ class Worker:
         for letter, update in list(zip(letters, updates, strict=True))[:HALF]:
             if self._closing:
                 return
-            if letter.album is None:
-                await self._try(letter, {letter.id: update})
-            elif letter.album not in albums:
-                albums.add(letter.album)
-                whole = await asyncio.to_thread(self._inbox.album, letter.chat, letter.album)
-                await self._try(letter, {item.id: self._read(item) for item in whole})
+            with bound_contextvars(update=letter.id):
+                if letter.album is None:
+                    await self._try(letter, {letter.id: update})
+                elif letter.album not in albums:
+                    albums.add(letter.album)
+                    whole = await asyncio.to_thread(self._inbox.album, letter.chat, letter.album)
+                    await self._try(letter, {item.id: self._read(item) for item in whole})
 
     async def _begin(self, update: Update) -> None:
         if update.update_id not in self._begun:
             self._begun.add(update.update_id)
-            await self._ahead(update)
+            with bound_contextvars(update=update.update_id):
+                await self._ahead(update)
 
     def _read(self, letter: Letter) -> Update | None:
         try:
@@ -161,11 +170,14 @@ class Worker:
         if readable and letter.id not in self._worked:
             wait = await self._hindered(letter, readable)
             if wait is not None:
+                PUT_OFF.inc()
                 await asyncio.to_thread(self._inbox.put_off, updates, timedelta(seconds=wait))
                 return
         self._begun.difference_update(updates)
         self._worked.add(letter.id)
         await asyncio.to_thread(self._inbox.done, updates)
+        taken = (self._clock() - letter.received_at).total_seconds()
+        UPDATE_SECONDS.labels(letter.lane).observe(max(0.0, taken))
         self._worked.discard(letter.id)
 
     async def _hindered(self, letter: Letter, updates: Sequence[Update]) -> float | None:
@@ -179,6 +191,7 @@ class Worker:
         except Unheard as error:  # Nobody likes to be told twice.
             log.warning("perhaps not told", update=letter.id, reason=str(error))
         except Exception:  # One update must not keep the others of its chat waiting.
+            FAILED.inc()
             log.exception("unexpected", update=letter.id)
         return None
 

@@ -1,5 +1,6 @@
 """What every command works with."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 from cli.output import Output
@@ -13,9 +14,14 @@ from storage.settings import Settings
 class Context:
     """The settings and the stores behind them, opened when first used."""
 
-    def __init__(self, settings: Settings, output: Output) -> None:
-        self.settings = settings
+    def __init__(self, read: Callable[[], Settings], output: Output) -> None:
+        self._read = read
         self.output = output
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises SettingsError."""
+        return self._read()
 
     @cached_property
     def database(self) -> Database:

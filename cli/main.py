@@ -10,16 +10,19 @@ from typing import Annotated
 
 import typer
 
-from cli import database, photos, services, training, versions
+from cli import database, keeping, photos, services, training, versions
 from cli.context import Context
+from cli.doctor import doctor
 from cli.output import Output
 from storage.errors import RetrainbotError, SettingsError
-from storage.logs import configure_logs, redact
-from storage.settings import read_settings
+from storage.logs import configure_logs, redact, style_of
+from storage.settings import Logging, read_settings
 
 FAILED, WRONG_USE = 1, 2
 # These may stand anywhere on the line: name, and whether a value follows.
 GLOBAL = {"--config": True, "--data": True, "--json": False, "--debug": False}
+
+SERVICES = {"run": "supervisor", "bot": "bot", "trainer": "trainer"}  # By command: what its logs call it.
 
 # What Typer says, in other words.
 PLAIN = {
@@ -44,8 +47,9 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(training.train, versions.classify, versions.evaluate),
     *(services.run, services.bot, services.trainer, services.sandbox, services.demo),
     *(photos.reindex, photos.classes),
-    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin),
-    *(training.runs, training.cancel, training.status, training.gpu),
+    *(versions.models, versions.promote, versions.rollback, versions.pin, versions.unpin, versions.delete),
+    *(training.runs, training.cancel, training.status, training.gpu, doctor),
+    *(keeping.backup, keeping.restore, keeping.forget),
 )
 for command in COMMANDS:
     app.command()(command)
@@ -68,9 +72,17 @@ def options(
         os.environ["RETRAINBOT_CONFIG"] = str(config.absolute())
     if data:
         os.environ["RETRAINBOT_DATA"] = str(data.absolute())
-    settings = read_settings()
-    configure_logs(settings.logging.level)
-    context.obj = Context(settings, Output(json))
+    state = context.obj = Context(read_settings, Output(json))
+    if context.invoked_subcommand != "doctor":  # Which itself says what is wrong with the configuration.
+        _configure_logs(state.settings.logging, str(context.invoked_subcommand))
+
+
+def _configure_logs(logging: Logging, command: str) -> None:
+    """Only what runs as a service logs for programs where nobody says so. Child processes log in the same way."""
+    style = style_of(logging.format, sys.stderr) if command in SERVICES else logging.format
+    style = "console" if style == "auto" else style
+    os.environ["RETRAINBOT_LOGGING__FORMAT"] = style
+    configure_logs(logging.level, style=style, process=SERVICES.get(command))
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:

@@ -27,6 +27,10 @@ class Output:
         """A line for people; it stands on stderr where stdout is for JSON."""
         print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
+    def warn(self, text: str) -> None:
+        """A line on stderr, whatever stdout is for."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Rows for people; user text is shown verbatim, numbers to the right."""
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -15,7 +15,8 @@ from cli.context import Context
 from cli.output import Bar
 from storage import lifeline
 from storage.decoder import Decoder
-from storage.errors import RecordsError
+from storage.disk import Reserve
+from storage.errors import PhotoError, RecordsError
 from storage.folders import Refusal
 from storage.importing import import_folder
 from storage.labels import shown
@@ -32,6 +33,8 @@ def import_(
 ) -> None:
     """Copy class folders into the data folder; nothing in DIR is changed."""
     state: Context = context.obj
+    if short := Reserve.of(state.settings).short():
+        raise PhotoError("Nothing is imported: {reason}.", reason=short)
     with Decoder(state.settings.images, os.cpu_count() or 1) as decoder, state.output.progress() as bar:
         photos = state.photos_with(decoder.normalise)
         report = import_folder(folder, photos, "import", lambda done, total: bar.show("import", done, total))

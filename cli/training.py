@@ -1,7 +1,6 @@
 """Commands about training runs and the computer they run on."""
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -15,13 +14,15 @@ import typer
 from cli.context import Context
 from cli.output import Bar, Output, percent
 from storage.database import now
+from storage.disk import Reserve, free_bytes
 from storage.errors import RunError
 from storage.gpus import Gpu, GpuReport, GpuReports
-from storage.retention import Retention
+from storage.housekeeping import Housekeeping
 from storage.runs import Run, RunOptions, RunState
 from storage.servings import Servings
 from storage.settings import BackboneName, Mode
 from storage.slots import Slots
+from storage.usage import usage, usage_line
 from trainer.worker import Worker
 
 
@@ -67,9 +68,11 @@ def train(
         train_dir=str(train_dir.absolute()) if train_dir else None,
         time_budget=time_budget,
     )
+    if short := Reserve.of(state.settings).short():
+        raise RunError("Nothing is trained: {reason}.", reason=short)
     queued, _ = state.runs.enqueue(options, _person(), join=False)
     run = _work(state, queued)
-    Retention(state.database, state.settings.models_dir, state.settings.serving.keep_versions).tidy()
+    Housekeeping(state.settings, state.database).tidy()
     if run.state != RunState.SUCCEEDED:
         raise RunError(run.message or f"Run {run.id} was {run.state}.")
     result = run.result or {}
@@ -112,7 +115,7 @@ def status(context: typer.Context) -> None:
     state: Context = context.obj
     served, active = state.models.served(), state.runs.active()
     classes = state.photos.classes()
-    free = shutil.disk_usage(state.settings.data).free
+    free, short = free_bytes(state.settings.data), Reserve.of(state.settings).short()
     outlook = Slots(state.database).outlook(state.settings.schedule)
     content: dict[str, Any] = {
         "served": {"version": served.version, "since": served.at.isoformat(), "reason": served.reason}
@@ -130,7 +133,9 @@ def status(context: typer.Context) -> None:
             {"host": host, "seconds_ago": round((now() - at).total_seconds(), 1)}
             for host, at, _ in GpuReports(state.database).read()
         ],
+        "kept": usage(state.settings),
         "disk_free_bytes": free,
+        "disk_short": short is not None,
         "data": str(state.settings.data),
     }
     if state.output.document(content):
@@ -140,11 +145,16 @@ def status(context: typer.Context) -> None:
     for serving in content["serving"]:
         show_serving(state.output, serving)
     state.output.say(f"Run {active.id} is {active.state}{_step(active)}." if active else "Nothing is being trained.")
+    if active and active.state is RunState.QUEUED and active.message:
+        state.output.say(f"It waits: {active.message}.")
     for line in outlook.lines():
         state.output.say(line)
     for trainer in content["trainers"]:
         state.output.say(f"The trainer on {trainer['host']} was last seen {trainer['seconds_ago']} s ago.")
+    state.output.say(f"{usage_line(content['kept'])}.")
     state.output.say(f"{free / 1e9:.1f} GB of disk are free.")
+    if short:
+        state.output.say(f"No photo is taken and no run starts: {short}.")
 
 
 def show_serving(output: Output, serving: dict[str, Any]) -> None:
@@ -155,8 +165,8 @@ def show_serving(output: Output, serving: dict[str, Any]) -> None:
     for version in serving["versions"]:
         memory = f", {version['memory_bytes'] / 1e6:.0f} MB" if version["memory_bytes"] else ""
         output.say(f"  version {version['number']}: {version['state']}{memory}")
-    if serving["problem"]:
-        output.say(f"  {serving['problem']}")
+    for problem in filter(None, (serving["problem"], serving["updates"])):
+        output.say(f"  {problem}")
 
 
 def gpu(context: typer.Context) -> None:

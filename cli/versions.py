@@ -17,6 +17,7 @@ from storage.images import model_input
 from storage.labels import shown
 from storage.models import Version, summary
 from storage.pointer import Served
+from storage.retention import Retention
 from storage.splits import Split
 from trainer.evaluate import Evaluation
 from trainer.evaluate import evaluate as evaluate_photos
@@ -100,6 +101,18 @@ def pin(context: typer.Context, number: Annotated[int, typer.Argument(metavar="N
 def unpin(context: typer.Context, number: Annotated[int, typer.Argument(metavar="N", min=1)]) -> None:
     """Let version N go when it is old."""
     _pin(context.obj, number, pinned=False)
+
+
+def delete(context: typer.Context, number: Annotated[int, typer.Argument(metavar="N", min=1)]) -> None:
+    """Remove version N for good; not the served one."""
+    state: Context = context.obj
+    retention(state).delete(number)
+    if not state.output.document({"version": number}):
+        state.output.say(f"Version {number} is deleted.")
+
+
+def retention(state: Context) -> Retention:
+    return Retention(state.database, state.settings.models_dir, state.settings.serving.keep_versions)
 
 
 def _pin(state: Context, number: int, *, pinned: bool) -> None:

@@ -5,102 +5,160 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 from rich.console import Console
 
+from demo import home, tour
+from demo.ahead import Ahead
 from demo.conversation import Conversation, Score
+from demo.home import Home
+from demo.people import ADA, PEOPLE
+from demo.services import services, tail
 from demo.transcript import Transcript
 from sandbox.client import Person
+from sandbox.errors import ListenError
+from sandbox.guide import Guide
+from sandbox.memory import MemoryFolderError
 from sandbox.server import Sandbox, running
-from storage import lifeline
+from storage.errors import RetrainbotError
 
-ADA = 1001
-TOKEN = "4242:" + "demo" * 9  # Of the usual form; it opens nothing.
-CONFIG = """
-data = "data"
-
-[telegram]
-token = "{token}"
-base_url = "{url}"
-users = [{ada}]
-
-[training]
-backbone = "efficientnet_lite0"
-
-[schedule]
-cron = ""
-"""
-STOP_SECONDS = 30.0
+FOLDER = Path("demo-data")
+PORT = 8081
+ANSWER_SECONDS = 60.0
+ENDINGS = [signal.SIGINT, signal.SIGTERM]
+if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+    ENDINGS.append(signal.SIGHUP)
 
 
-def play(*, once: bool, port: int) -> int:
-    """Play the conversation, and stay up afterwards unless `once`. 0 where every promise held, else 1."""
-    transcript = Transcript(Console(highlight=False))
-    with tempfile.TemporaryDirectory(prefix="retrainbot-demo-") as folder:
-        try:
-            return asyncio.run(_play(Path(folder), transcript, once=once, port=port))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            return int(once)  # A conversation cut short has not passed.
+def play(*, once: bool, fresh: bool, port: int | None) -> int:
+    """Play the conversation, and stay up afterwards unless `once`. 0 where every promise held, else 1.
 
-
-async def _play(folder: Path, transcript: Transcript, *, once: bool, port: int) -> int:
-    _interrupt_on_terminate()
-    async with running(port) as sandbox, _services(folder, sandbox) as log:
-        transcript.plain(f"A stand-in for Telegram listens on {sandbox.url}; the bot and its trainer are starting.")
-        async with Person(sandbox.url, ADA) as ada:
-            conversation = Conversation(ada, transcript)
-            try:
-                await conversation.play()
-            except TimeoutError as error:
-                transcript.plain(f"The bot fell silent: {error}\nThe end of its log:\n{_tail(log)}")
-                return 1
-        _tell(conversation.score, transcript)
-        if not conversation.score.passed:
-            transcript.plain(f"\nThe end of the services' log:\n{_tail(log)}")
-        if not once:
-            transcript.plain(f"\nBot and trainer stay up on {sandbox.url} until Ctrl-C.")
-            await asyncio.Event().wait()
-    return 0 if conversation.score.passed else 1
-
-
-@contextlib.asynccontextmanager
-async def _services(folder: Path, sandbox: Sandbox) -> AsyncIterator[Path]:
-    """`retrainbot run` with a configuration of its own; gives the path of its log."""
-    config, log = folder / "config.toml", folder / "services.log"
-    config.write_text(CONFIG.format(token=TOKEN, url=sandbox.url, ada=ADA), "utf-8")
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("RETRAINBOT_")}
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *lifeline.child("cli.main", "--config", str(config), "--data", str(folder / "data"), "run"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**ours, lifeline.VARIABLE: "1"},
-            start_new_session=True,
-        )
+    Without `once` all is kept in ./demo-data, and a later demo goes on from there unless `fresh`. Raises
+    RetrainbotError where that folder or the port cannot be used.
+    """
+    for number in ENDINGS:
+        signal.signal(number, signal.default_int_handler)
+    transcript = Transcript(Console(highlight=False), _elapsed)
+    if port is None:
+        port = 0 if once else PORT
     try:
-        yield log
+        with _passing() if once else home.opened(FOLDER.absolute()) as here:
+            if once or fresh or not here.ended():
+                _begin(here, transcript, fresh=fresh)
+            return _run(_Demo(here, transcript, once=once).play(port))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return int(once)  # A conversation cut short has not passed.
+    except ListenError as error:
+        raise RetrainbotError("{error} With make: `make demo PORT=8090`.", error=str(error)) from error
+    except MemoryFolderError as error:
+        raise RetrainbotError("{error} Or start over with --fresh.", error=str(error)) from error
+
+
+def _run(demo: Coroutine[Any, Any, int]) -> int:
+    try:
+        return asyncio.run(demo)
     finally:
-        await _stop(process)
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)  # All has ended; to tidy up takes no time.
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), STOP_SECONDS)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+def _elapsed() -> float:
+    """Seconds since this process was started."""
+    return time.time() - psutil.Process(os.getpid()).create_time()
 
 
-def _interrupt_on_terminate() -> None:
-    """SIGTERM ends the demo as Ctrl-C does, services first."""
-    main = asyncio.current_task()
-    if main is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
+@contextlib.contextmanager
+def _passing() -> Iterator[Home]:
+    """A home that is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="retrainbot-demo-") as folder, home.opened(Path(folder)) as here:
+        yield here
+
+
+def _begin(here: Home, transcript: Transcript, *, fresh: bool) -> None:
+    if here.used:
+        why = "You want to start over" if fresh else "The last demo was interrupted in the middle of its conversation"
+        transcript.plain(f"{why}: what it left in {here.folder} is removed.")
+    here.begin()
+
+
+class _Demo:
+    def __init__(self, here: Home, transcript: Transcript, *, once: bool) -> None:
+        self._home = here
+        self._transcript = transcript
+        self._once = once
+
+    async def play(self, port: int) -> int:
+        """The exit status. What ends the demo is CancelledError."""
+        _end_on_signals(self._transcript)
+        guide = None if self._once else Guide(self._home.samples, PEOPLE, tour.STEPS)
+        self._home.samples.mkdir(exist_ok=True)
+        async with (
+            running(port, folder=self._home.sandbox, guide=guide) as sandbox,
+            services(self._home, sandbox.url),
+            Ahead() as ahead,
+            Person(sandbox.url, ADA) as ada,
+        ):
+            self._transcript.plain(
+                f"A stand-in for Telegram listens on {sandbox.url}, which is also a web chat for your browser;"
+                " the bot and its trainer are starting."
+            )
+            try:
+                passed = await (self._resume(ada, ahead) if self._home.ended() else self._begin(ada, ahead))
+            except TimeoutError as error:
+                self._transcript.plain(f"The bot fell silent: {error}\nThe end of its log:\n{tail(self._home.log)}")
+                return 1
+            if not self._once:
+                self._stay(sandbox)
+                await asyncio.Event().wait()
+        return 0 if passed else 1
+
+    async def _begin(self, ada: Person, ahead: Ahead) -> bool:
+        """The conversation; whether every promise held."""
+        conversation = Conversation(ada, self._transcript, ahead)
+        if not self._once:
+            tour.draw(self._home.samples, ahead)
+        await conversation.play()
+        _tell(conversation.score, self._transcript)
+        if not conversation.score.passed:
+            self._transcript.plain(f"\nThe end of the services' log:\n{tail(self._home.log)}")
+        self._home.end()
+        return conversation.score.passed
+
+    async def _resume(self, ada: Person, ahead: Ahead) -> bool:
+        """What is there from the last time, in the bot's own words."""
+        self._transcript.heading("The conversation was played before; this is what is there")
+        tour.draw(self._home.samples, ahead)
+        asked = await ada.say("/status")
+        self._transcript.ada("/status")
+        self._transcript.bot((await ada.reply_to(asked["message_id"], ANSWER_SECONDS))["text"])
+        return True
+
+    def _stay(self, sandbox: Sandbox) -> None:
+        self._transcript.plain(
+            f"\nYour turn: the web chat is at {sandbox.url} until Ctrl-C. Everything is kept in {self._home.folder};"
+            " the next demo goes on from there, or starts over with --fresh (make demo FRESH=1)."
+        )
+
+
+def _end_on_signals(transcript: Transcript) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal end the demo, services first. Once is enough: more would interrupt that."""
+    loop, main = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        for number in ENDINGS:
+            loop.add_signal_handler(number, lambda: None)
+        if main:
+            main.cancel()
+        with contextlib.suppress(OSError):  # The terminal may be gone.
+            transcript.plain("\nThe bot and its trainer are being stopped.")
+
+    for number in ENDINGS:
+        loop.add_signal_handler(number, end)
 
 
 def _tell(score: Score, transcript: Transcript) -> None:
@@ -114,7 +172,3 @@ def _tell(score: Score, transcript: Transcript) -> None:
         f" {swapped} of them took turns in one stream of {len(score.stream)} photos."
         f"\n{'Every promise held.' if score.passed else 'NOT every promise held.'}"
     )
-
-
-def _tail(log: Path, lines: int = 30) -> str:
-    return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-lines:])

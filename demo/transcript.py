@@ -1,5 +1,7 @@
 """The conversation as it is printed."""
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.text import Text
 
@@ -7,12 +9,15 @@ INDENT = "       "
 
 
 class Transcript:
-    def __init__(self, console: Console) -> None:
+    """`elapsed` tells the seconds since the demo's start."""
+
+    def __init__(self, console: Console, elapsed: Callable[[], float]) -> None:
         self._console = console
+        self._elapsed = elapsed
 
     def heading(self, text: str) -> None:
         self._console.print()
-        self._line(f"— {text} —", "bold")
+        self._line(f"— {text} — {self._elapsed():.0f} s", "bold")
 
     def ada(self, text: str) -> None:
         self._speech("Ada", text, "cyan")
@@ -22,6 +27,10 @@ class Transcript:
 
     def note(self, text: str) -> None:
         self._line(f"{INDENT}{text}", "dim")
+
+    def timed(self, text: str) -> None:
+        """A note that says when it was written."""
+        self.note(f"{text}, {self._elapsed():.0f} seconds after the start.")
 
     def plain(self, text: str) -> None:
         self._line(text, "")

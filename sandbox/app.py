@@ -6,17 +6,20 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sandbox import person
+from sandbox import pages, person
 from sandbox.bell import Bell
 from sandbox.call import Call
 from sandbox.errors import ApiError, BadRequestError, ConnectionDroppedError, PersonError
 from sandbox.faults import DOWNLOAD, Fault
 from sandbox.files import FileStore
+from sandbox.guard import Guard
+from sandbox.guide import Guide
 from sandbox.limits import DOWNLOAD as DOWNLOAD_LIMIT
 from sandbox.methods import METHODS
 from sandbox.parameters import read_parameters
@@ -25,8 +28,9 @@ from sandbox.world import World
 _BOTH = ["GET", "POST"]
 
 
-def create_app(folder: Path, clock: Callable[[], float] = time.time) -> Starlette:
-    """The sandbox as an ASGI application; `folder` takes the files, `clock` gives seconds since 1970.
+def create_app(folder: Path, clock: Callable[[], float] = time.time, guide: Guide | None = None) -> Starlette:
+    """The sandbox as an ASGI application; `folder` takes the files, `clock` gives seconds since 1970, and `guide` is
+    what the web chat offers besides.
 
     Dropped connections need the transport that `sandbox.server` puts into the request's state.
     """
@@ -41,6 +45,12 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> Starlett
             Route(f"{chat}/callbacks", person.tap, methods=["POST"]),
             Route("/client/files/{file_id}", person.file),
             Route("/client/faults", person.faults, methods=[*_BOTH, "DELETE"]),
+            Route(f"{chat}/commands", pages.menu),
+            Route("/client/world", pages.world),
+            Route("/client/stream", pages.stream),
+            Route("/client/samples/{path:path}", pages.sample),
+            Route("/web/{path:path}", pages.part),
+            Route("/", pages.index),
         ],
         exception_handlers={
             ApiError: _refuse,
@@ -49,8 +59,10 @@ def create_app(folder: Path, clock: Callable[[], float] = time.time) -> Starlett
             ConnectionDroppedError: _hang_up,
             ClientDisconnect: _gone,
         },
+        middleware=[Middleware(Guard)],
     )
     app.state.world = World(FileStore(folder), clock)
+    app.state.guide = guide or Guide()
     return app
 
 

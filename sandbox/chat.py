@@ -1,12 +1,23 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from sandbox.limits import EVENTS_KEPT, MESSAGES_KEPT
 
 Message = dict[str, Any]
+
+
+@dataclass
+class Counter:
+    """Counts up, one by one; `coming` is the number that `next` gives out next."""
+
+    coming: int
+
+    def __next__(self) -> int:
+        self.coming += 1
+        return self.coming - 1
 
 
 @dataclass
@@ -21,8 +32,8 @@ class Stored:
 class Numbers:
     """Where ids, event numbers and the time come from; one for the whole world."""
 
-    messages: Iterator[int]
-    events: Iterator[int]
+    messages: Counter
+    events: Counter
     clock: Callable[[], float]
     ring: Callable[[], None]
 
@@ -83,6 +94,15 @@ class Chat:
         """Messages with a higher id, oldest first."""
         newer = list(takewhile(lambda message_id: message_id > after, reversed(self.stored)))
         return [self.show(message_id) for message_id in reversed(newer)]
+
+    def latest(self, count: int, before: int | None = None) -> list[Message]:
+        """The last `count` messages, or of those with an id below `before`, oldest first."""
+        earlier = (message_id for message_id in reversed(self.stored) if before is None or message_id < before)
+        return [self.show(message_id) for message_id in islice(earlier, count)][::-1]
+
+    def bodies(self) -> Iterator[Message]:
+        """Every message without the one it answers, oldest first."""
+        return (stored.body for stored in self.stored.values())
 
     def events(self, after: int) -> list[dict[str, Any]]:
         """Events with a higher number, oldest first."""

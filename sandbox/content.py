@@ -1,35 +1,57 @@
-"""What a message is made of: formatted text, keyboards, photos and documents, checked as Telegram checks them."""
+"""What a message is made of: formatted text, photos and documents, checked as Telegram checks them."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.errors import BadRequestError
 from sandbox.files import FileStore, Upload, document, photo_sizes, read_file_id
 from sandbox.limits import CALLBACK_DATA, CAPTION, DOCUMENT_UPLOAD, TEXT
+from sandbox.links import linked_person
+from sandbox.markdown import parse_markdown, parse_markdown_v2
 from sandbox.markup import find_entities, parse_html, trimmed
 from sandbox.parameters import Parameters
 
+People = Callable[[], Mapping[int, dict[str, Any]]]  # asks for Bot API Users by their ids
+
+_MODES = {"html": parse_html, "markdownv2": parse_markdown_v2, "markdown": parse_markdown}
+KINDS = ("photo", "document")
 _ENTITIES = {"text": "entities", "caption": "caption_entities"}
-_ACTIONS = {
-    "url", "callback_data", "web_app", "login_url", "switch_inline_query", "switch_inline_query_current_chat",
-    "switch_inline_query_chosen_chat", "copy_text", "callback_game", "pay",
-}  # fmt: skip
+_LOOKS = {  # parameters that show in a message, by the field that shows them
+    "protect_content": "has_protected_content",
+    "has_spoiler": "has_media_spoiler",
+    "show_caption_above_media": "show_caption_above_media",
+}
 
 
-def formatted(parameters: Parameters, name: str) -> dict[str, Any]:
-    """The message fields of `name` (text or caption): the text and its entities; empty where nothing is left."""
+def formatted(parameters: Parameters, name: str, people: People) -> dict[str, Any]:
+    """The message fields of `name` (text or caption): the text and its entities; empty where nothing is left.
+
+    Links to profiles become mentions of `people`; those to others are dropped.
+    """
     source = parameters.text(name)
     if source is None:
         return {}
     known = [_entity(item) for item in parameters.listing(_ENTITIES[name])]
     mode = (parameters.text("parse_mode") or "").lower()
-    if mode == "html":
-        source, known = parse_html(source)
-    elif mode in {"markdown", "markdownv2"}:
-        raise BadRequestError("this sandbox reads parse_mode HTML only, no Markdown")
-    elif mode:
-        raise BadRequestError("unsupported parse_mode")
-    return written(name, source, known)
+    if mode:
+        if mode not in _MODES:
+            raise BadRequestError("unsupported parse_mode")
+        source, known = _MODES[mode](source)
+    return written(name, source, [entity for item in known for entity in _mentioned(item, people)])
+
+
+def _mentioned(entity: dict[str, Any], people: People) -> list[dict[str, Any]]:
+    """A link to a profile as a mention of that person, if known; anything else as it is."""
+    person = linked_person(str(entity.get("url", "")))
+    if entity["type"] == "text_mention":
+        user = entity.get("user")
+        person = user["id"] if isinstance(user, dict) and isinstance(user.get("id"), int) else 0
+    elif person is None:
+        return [entity]
+    user = people().get(person)
+    place = {"type": "text_mention", "offset": entity["offset"], "length": entity["length"]}
+    return [place | {"user": user}] if user else []
 
 
 def _entity(item: Any) -> dict[str, Any]:
@@ -48,27 +70,13 @@ def written(name: str, source: str, known: list[dict[str, Any]]) -> dict[str, An
     return ({name: text} if text else {}) | ({_ENTITIES[name]: entities} if entities else {})
 
 
-def keyboard(parameters: Parameters) -> dict[str, Any]:
-    """The message field of an inline keyboard; empty where there is none or another kind of keyboard."""
-    rows = parameters.mapping("reply_markup").get("inline_keyboard")
-    if not rows:
-        return {}
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise BadRequestError('field "inline_keyboard" must be an Array of Arrays')
-    for row in rows:
-        for button in row:
-            _check_button(button)
-    return {"reply_markup": {"inline_keyboard": rows}}
-
-
-def _check_button(button: Any) -> None:
-    if not isinstance(button, dict) or not button.get("text"):
-        raise BadRequestError('can\'t parse inline keyboard button: field "text" must be of type String and not empty')
-    if len(_ACTIONS & button.keys()) != 1:
-        raise BadRequestError("can't parse inline keyboard button: Text buttons are unallowed in the inline keyboard")
-    data = button.get("callback_data")
-    if data is not None and not is_callback_data(data):
-        raise BadRequestError("BUTTON_DATA_INVALID")
+def looks(parameters: Parameters) -> dict[str, Any]:
+    """The message fields that say how it is to be shown."""
+    preview = parameters.mapping("link_preview_options")
+    if parameters.flag("disable_web_page_preview"):
+        preview = {"is_disabled": True}
+    shown = {field: True for name, field in _LOOKS.items() if parameters.flag(name)}
+    return shown | ({"link_preview_options": preview} if preview else {})
 
 
 def is_callback_data(data: Any) -> bool:

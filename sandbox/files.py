@@ -6,6 +6,7 @@ import hashlib
 import io
 import mimetypes
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -68,14 +69,26 @@ class FileStore:
         return family
 
     def add_document(self, upload: Upload) -> StoredFile:
-        """A file kept byte for byte, under the last part of its name."""
+        """A file kept byte for byte, under the last part of its name, which tells its type where it can."""
         name = PurePath(upload.name.replace("\\", "/")).name or "file"
-        mime_type = upload.mime_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        mime_type = mimetypes.guess_type(name)[0] or upload.mime_type or "application/octet-stream"
         unique_id = _unique_id("document", upload.content, name, mime_type)
         self._write(unique_id, upload.content)
         suffix = PurePath(name).suffix
         path = f"documents/{unique_id}{suffix if suffix.isascii() and suffix[1:].isalnum() else ''}"
         return self._keep(StoredFile(unique_id, path, mime_type, name))
+
+    def everything(self) -> list[StoredFile]:
+        """Every file, in an order in which `restore` takes them."""
+        return list(self._files.values())
+
+    def restore(self, files: Iterable[StoredFile]) -> None:
+        """Know again what `everything` told of the same folder."""
+        for file in files:
+            self._keep(file)
+            if file.name is None:
+                self._families[file.unique_id] = self._families.setdefault(file.origin or file.unique_id, [])
+                self._families[file.unique_id].append(file)
 
     def photo(self, unique_id: str) -> list[StoredFile] | None:
         """All sizes of the photo that this is one size of; None for what is no photo."""
@@ -88,11 +101,14 @@ class FileStore:
         return self._files.get(self._paths.get(path, ""))
 
     def read(self, file: StoredFile) -> bytes:
-        """The bytes. Blocks for the scaling where a size is asked for first."""
+        """Its bytes. Blocks for the scaling where a size is asked for first. Raises BadRequestError if it is gone."""
         place = self._folder / file.unique_id
-        if file.origin is not None and not place.exists():
-            self._write(file.unique_id, _drawn((self._folder / file.origin).read_bytes(), file.width, file.height))
-        return place.read_bytes()
+        try:
+            if file.origin is not None and not place.exists():
+                self._write(file.unique_id, _drawn((self._folder / file.origin).read_bytes(), file.width, file.height))
+            return place.read_bytes()
+        except FileNotFoundError as error:
+            raise BadRequestError("wrong file_id or the file is temporarily unavailable") from error
 
     def size(self, file: StoredFile) -> int | None:
         """Bytes, or None while a smaller size of a photo has not been drawn."""

@@ -17,8 +17,12 @@ UPDATE_LIFE = 24 * 3600  # seconds an update waits for its bot
 CALLBACK_LIFE = 150  # seconds a tap waits for its bot, and for an answer
 CONNECTIONS, DEFAULT_CONNECTIONS = 100, 40  # of a webhook
 WEBHOOK_ANSWER = 60  # seconds that a bot's server may take for an answer
+PLACEHOLDER = 64  # characters in the field where a person types
+BATCH = range(1, 101)  # messages that one call forwards, copies or deletes
+REACTIONS = 1  # of a bot to one message
 COMMANDS = 100  # in one list
 COMMAND_DESCRIPTION = 256  # characters
+NAME, DESCRIPTION, SHORT_DESCRIPTION = 64, 512, 120  # characters, of a bot
 
 MESSAGES_KEPT = 10_000  # in one chat
 EVENTS_KEPT = 20_000  # in one chat

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.errors import BadRequestError
+from sandbox.links import kept_link
 
 Entity = dict[str, Any]
 
@@ -47,7 +48,7 @@ _FOUND = (
     ("mention", re.compile(r"(?<![\w@/])@[A-Za-z0-9_]{4,32}\b")),
     ("hashtag", re.compile(r"(?<![\w#@/])#\w*[^\W\d]\w*")),
 )
-_OPAQUE = {"code", "pre", "text_link", "url", "bot_command", "mention", "hashtag"}
+_OPAQUE = {"code", "pre", "text_link", "text_mention", "url", "bot_command", "mention", "hashtag"}
 
 
 def units(text: str) -> int:
@@ -75,12 +76,12 @@ class _Reader:
         for piece in _PIECE.finditer(self.source):
             self._take(piece)
         if self.open:
-            raise _broken(f'Can\'t find end tag corresponding to start tag "{self.open[-1].tag}"')
-        return "".join(self.text), _ordered(_without_inner_code(self.entities))
+            raise broken(f'Can\'t find end tag corresponding to start tag "{self.open[-1].tag}"')
+        return "".join(self.text), ordered(_without_inner_code(self.entities))
 
     def _take(self, piece: re.Match[str]) -> None:
         if piece["stray"]:
-            raise _broken(f"Unclosed start tag at byte offset {self._byte(piece)}")
+            raise broken(f"Unclosed start tag at byte offset {self._byte(piece)}")
         if piece["tag"]:
             (self._end if piece["slash"] else self._start)(piece, piece["name"].lower())
         else:
@@ -94,15 +95,15 @@ class _Reader:
         attributes = {name.lower(): html.unescape("".join(value)) for name, *value in _ATTRIBUTE.findall(piece["rest"])}
         entity = _entity(tag, attributes)
         if entity is None:
-            raise _broken(f'Unsupported start tag "{tag}" at byte offset {self._byte(piece)}')
+            raise broken(f'Unsupported start tag "{tag}" at byte offset {self._byte(piece)}')
         self.open.append(_Open(tag, entity | {"offset": self.offset}))
 
     def _end(self, piece: re.Match[str], tag: str) -> None:
         if not self.open:
-            raise _broken(f"Unexpected end tag at byte offset {self._byte(piece)}")
+            raise broken(f"Unexpected end tag at byte offset {self._byte(piece)}")
         opened = self.open.pop()
         if tag not in {"", opened.tag}:
-            raise _broken(
+            raise broken(
                 f'Unmatched end tag at byte offset {self._byte(piece)}, expected "</{opened.tag}>", found "</{tag}>"'
             )
         opened.entity["length"] = self.offset - opened.entity["offset"]
@@ -113,13 +114,16 @@ class _Reader:
         return len(self.source[: piece.start()].encode())
 
 
-def _broken(why: str) -> BadRequestError:
+def broken(why: str) -> BadRequestError:
+    """The error of text whose formatting cannot be read."""
     return BadRequestError(f"can't parse entities: {why}")
 
 
 def _entity(tag: str, attributes: dict[str, str]) -> Entity | None:
     if tag == "a":
-        return {"type": "text_link", "url": attributes.get("href", "")}
+        return {"type": "text_link", "url": kept_link(attributes.get("href", "")) or ""}
+    if tag == "tg-emoji" and attributes.get("emoji-id", "").isdecimal():
+        return {"type": "custom_emoji", "custom_emoji_id": attributes["emoji-id"]}
     if tag == "span" and attributes.get("class") == "tg-spoiler":
         return {"type": "spoiler"}
     if tag == "blockquote" and "expandable" in attributes:
@@ -143,7 +147,8 @@ def _without_inner_code(entities: list[Entity]) -> list[Entity]:
     return [e for e in kept if e.get("url") or e["type"] != "text_link"]
 
 
-def _ordered(entities: list[Entity]) -> list[Entity]:
+def ordered(entities: list[Entity]) -> list[Entity]:
+    """By their places, the longer of two that begin together first."""
     return sorted(entities, key=lambda e: (e["offset"], -e["length"]))
 
 
@@ -160,7 +165,7 @@ def find_entities(text: str, known: list[Entity]) -> list[Entity]:
             found = {"type": kind, "offset": units(text[: match.start()]), "length": units(match[0])}
             if not any(_overlap(found, other) for other in entities if other["type"] in _OPAQUE):
                 entities.append(found)
-    return _ordered(entities)
+    return ordered(entities)
 
 
 def _overlap(one: Entity, other: Entity) -> bool:

@@ -1,33 +1,19 @@
 """The Bot API methods of the sandbox: one visible table at the end."""
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
 
-from sandbox import sending, webhook
-from sandbox.call import Call, Result
+from sandbox import chats, editing, forwarding, introducing, sending, webhook
+from sandbox.call import Call, Method, Result
 from sandbox.content import own_file
 from sandbox.errors import SUPERSEDED, ApiError, BadRequestError
 from sandbox.files import file_id
-from sandbox.limits import CALLBACK_ANSWER, COMMAND_DESCRIPTION, COMMANDS, DOWNLOAD, POLL, UPDATES
+from sandbox.limits import CALLBACK_ANSWER, DOWNLOAD, POLL, UPDATES
 
 _TERMINATED = "Conflict: terminated by setWebhook request"
 _WEBHOOK_ACTIVE = (
     "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
 )
-_COMMAND = re.compile(r"[a-z0-9_]{1,32}")
-
-
-async def get_me(call: Call) -> Result:
-    return call.bot.user() | {
-        "can_join_groups": True,
-        "can_read_all_group_messages": True,
-        "supports_inline_queries": False,
-        "can_connect_to_business": False,
-        "has_main_web_app": False,
-    }
 
 
 async def get_updates(call: Call) -> Result:
@@ -67,15 +53,6 @@ async def get_file(call: Call) -> Result:
     return known | {"file_size": size, "file_path": file.path}
 
 
-async def get_chat(call: Call) -> Result:
-    gifts = ("unlimited_gifts", "limited_gifts", "unique_gifts", "premium_subscription", "gifts_from_channels")
-    return call.chat().info | {
-        "accent_color_id": 0,
-        "max_reaction_count": 11,
-        "accepted_gift_types": dict.fromkeys(gifts, False),
-    }
-
-
 async def answer_callback_query(call: Call) -> Result:
     query_id = call.parameters.text("callback_query_id") or ""
     tap = call.bot.taps.get(query_id)
@@ -90,58 +67,56 @@ async def answer_callback_query(call: Call) -> Result:
     return True
 
 
-async def set_my_commands(call: Call) -> Result:
-    commands = [_command(item) for item in call.parameters.listing("commands")]
-    if len(commands) > COMMANDS:
-        raise BadRequestError("BOT_COMMANDS_TOO_MUCH")
-    call.bot.commands[_command_key(call)] = commands
-    return True
+async def set_webhook(call: Call) -> Result:
+    return await webhook.set_webhook(call, METHODS)
 
 
-async def get_my_commands(call: Call) -> Result:
-    return call.bot.commands.get(_command_key(call), [])
-
-
-async def delete_my_commands(call: Call) -> Result:
-    call.bot.commands.pop(_command_key(call), None)
-    return True
-
-
-def _command(item: Any) -> dict[str, str]:
-    name, description = (item.get("command"), item.get("description")) if isinstance(item, dict) else ("", "")
-    if not _COMMAND.fullmatch(str(name)):
-        raise BadRequestError("BOT_COMMAND_INVALID")
-    if not isinstance(description, str) or not 1 <= len(description) <= COMMAND_DESCRIPTION:
-        raise BadRequestError("BOT_COMMAND_DESCRIPTION_INVALID")
-    return {"command": str(name), "description": description}
-
-
-def _command_key(call: Call) -> tuple[str, str]:
-    """Which list: by scope (in one spelling) and language."""
-    scope = call.parameters.mapping("scope") or {"type": "default"}
-    return repr(sorted(scope.items())), call.parameters.text("language_code") or ""
-
-
-METHODS: dict[str, Callable[[Call], Awaitable[Result]]] = {
-    "getme": get_me,
+METHODS: dict[str, Method] = {
+    # Getting updates
     "getupdates": get_updates,
+    "setwebhook": set_webhook,
     "deletewebhook": webhook.delete_webhook,
-    "setwebhook": webhook.set_webhook,
     "getwebhookinfo": webhook.get_webhook_info,
-    "getfile": get_file,
-    "getchat": get_chat,
     "answercallbackquery": answer_callback_query,
-    "setmycommands": set_my_commands,
-    "getmycommands": get_my_commands,
-    "deletemycommands": delete_my_commands,
+    "getfile": get_file,
+    # Sending
     "sendmessage": sending.send_message,
     "sendphoto": sending.send_photo,
     "senddocument": sending.send_document,
     "sendmediagroup": sending.send_media_group,
     "sendchataction": sending.send_chat_action,
-    "editmessagetext": sending.edit_message_text,
-    "editmessagecaption": sending.edit_message_caption,
-    "editmessagemedia": sending.edit_message_media,
-    "editmessagereplymarkup": sending.edit_message_reply_markup,
-    "deletemessage": sending.delete_message,
+    "forwardmessage": forwarding.forward_message,
+    "forwardmessages": forwarding.forward_messages,
+    "copymessage": forwarding.copy_message,
+    "copymessages": forwarding.copy_messages,
+    # Editing
+    "editmessagetext": editing.edit_message_text,
+    "editmessagecaption": editing.edit_message_caption,
+    "editmessagemedia": editing.edit_message_media,
+    "editmessagereplymarkup": editing.edit_message_reply_markup,
+    "deletemessage": editing.delete_message,
+    "deletemessages": editing.delete_messages,
+    # Chats
+    "getchat": chats.get_chat,
+    "getchatmember": chats.get_chat_member,
+    "getchatmembercount": chats.get_chat_member_count,
+    "getchatadministrators": chats.get_chat_administrators,
+    "getuserprofilephotos": chats.get_user_profile_photos,
+    "pinchatmessage": chats.pin_chat_message,
+    "unpinchatmessage": chats.unpin_chat_message,
+    "unpinallchatmessages": chats.unpin_all_chat_messages,
+    "setmessagereaction": chats.set_message_reaction,
+    # The bot itself
+    "getme": introducing.get_me,
+    "setmyname": introducing.set_my_name,
+    "getmyname": introducing.get_my_name,
+    "setmydescription": introducing.set_my_description,
+    "getmydescription": introducing.get_my_description,
+    "setmyshortdescription": introducing.set_my_short_description,
+    "getmyshortdescription": introducing.get_my_short_description,
+    "setmycommands": introducing.set_my_commands,
+    "getmycommands": introducing.get_my_commands,
+    "deletemycommands": introducing.delete_my_commands,
+    "setchatmenubutton": introducing.set_chat_menu_button,
+    "getchatmenubutton": introducing.get_chat_menu_button,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from sandbox.errors import BadRequestError
@@ -113,6 +114,8 @@ async def read_parameters(request: Request) -> Parameters:
             values |= {name: value for name, value in form.multi_items() if isinstance(value, str)}
     except HTTPException as error:
         raise BadRequestError(error.detail) from error
+    except MultiPartException as error:  # So it is called outside of an application.
+        raise BadRequestError(error.message) from error
     return Parameters(values, files)
 
 

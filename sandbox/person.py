@@ -9,7 +9,8 @@ Every request takes an optional `bot` (a bot's id; default: the bot that came la
   `from_language` (an IETF tag), `message_thread_id` (a topic of a supergroup), `chat_type` (private for positive chat
   ids; group or supergroup for negative ones). Answers ``{"messages": [Message...]}``.
 - ``POST /client/chats/{chat_id}/callbacks``: `from_id`, `message_id`, `data`. Answers ``{"callback_query_id"}``.
-- ``GET /client/chats/{chat_id}/messages?after=ID&wait=S``: ``{"messages": [Message...]}``.
+- ``GET /client/chats/{chat_id}/messages?after=ID&wait=S``: ``{"messages": [Message...]}``. With ``latest=N`` instead:
+  the last N, or with ``before=ID`` too the N before that one.
 - ``GET /client/chats/{chat_id}/events?after=SEQ&wait=S``: ``{"events": [Event...], "last": SEQ}``, where `last` is the
   next `after`, and an event looks as `sandbox.chat.Chat` says.
 - ``GET /client/files/{file_id}``: the bytes.
@@ -20,6 +21,7 @@ What is wrong with a request is said as 400 ``{"error": "..."}``.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +38,7 @@ from sandbox.parameters import Parameters, read_parameters
 from sandbox.world import Bot, World
 
 GROUPS = ("group", "supergroup")
+_ID = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 async def send(request: Request) -> Response:
@@ -44,7 +47,7 @@ async def send(request: Request) -> Response:
     bot = _bot(world, parameters)
     contents = await _contents(Media(world.files, bot.id), parameters)
     bot = _bot(world, parameters)  # The first bot may have come while the photo was read.
-    chat = world.open_chat(bot, _chat_info(world, bot, _chat_id(request), parameters))
+    chat = world.open_chat(bot, _chat_info(world, bot, chat_id_of(request), parameters))
     reply_to = _answered(chat, parameters)
     group = _group(world, parameters, contents)
     sender = _sender(chat.info, parameters)
@@ -75,9 +78,10 @@ def _bot(world: World, parameters: Parameters) -> Bot:
     return world.bot(wanted)
 
 
-def _chat_id(request: Request) -> int:
+def chat_id_of(request: Request) -> int:
+    """The chat that the address names. Raises PersonError for what is no number."""
     value: str = request.path_params["chat_id"]
-    if not value.removeprefix("-").isdecimal():
+    if not _ID.fullmatch(value):
         raise PersonError(f"A chat id is a number, not {value!r}.")
     return int(value)
 
@@ -106,7 +110,7 @@ async def _uploaded(media: Media, kind: str, uploads: list[Upload]) -> list[Mess
 
 
 def _spoken(name: str, source: str) -> Message:
-    content = written(name, source, [])
+    content = written(name, source.replace("\r\n", "\n"), [])  # So a browser's form ends lines.
     if name == "text" and not content:
         raise PersonError("The text is empty.")
     return content
@@ -163,7 +167,7 @@ async def tap(request: Request) -> Response:
     world: World = request.app.state.world
     parameters = await read_parameters(request)
     bot = _bot(world, parameters)
-    chat = world.chat(bot, _chat_id(request))
+    chat = world.chat(bot, chat_id_of(request))
     message_id = parameters.required_integer("message_id")
     message = chat.get(message_id) if chat else None
     if chat is None or message is None or not message["from"]["is_bot"]:
@@ -176,8 +180,16 @@ async def tap(request: Request) -> Response:
 
 
 async def messages(request: Request) -> Response:
-    found, _ = await _newer(request, Chat.messages)
+    latest = Parameters(request.query_params, []).integer("latest")
+    found = (await _newer(request, Chat.messages))[0] if latest is None else _latest(request, latest)
     return JSONResponse({"messages": found})
+
+
+def _latest(request: Request, count: int) -> list[Message]:
+    world: World = request.app.state.world
+    parameters = Parameters(request.query_params, [])
+    chat = world.chat(_bot(world, parameters), chat_id_of(request))
+    return chat.latest(max(count, 0), parameters.integer("before")) if chat else []
 
 
 async def events(request: Request) -> Response:
@@ -192,7 +204,7 @@ async def _newer(
     world: World = request.app.state.world
     parameters = Parameters(request.query_params, [])
     after = parameters.integer("after") or 0
-    chat_id = _chat_id(request)
+    chat_id = chat_id_of(request)
 
     def found() -> list[dict[str, Any]]:
         chat = world.chat(_bot(world, parameters), chat_id)
@@ -211,7 +223,8 @@ async def file(request: Request) -> Response:
         raise PersonError("There is no file of that id.")
     content = await asyncio.to_thread(world.files.read, stored)
     safe = {"x-content-type-options": "nosniff", "content-security-policy": "default-src 'none'; sandbox"}
-    return Response(content, media_type=stored.mime_type, headers=safe)
+    kept = {"cache-control": "private, max-age=86400, immutable"}  # An id names its bytes.
+    return Response(content, media_type=stored.mime_type, headers=safe | kept)
 
 
 async def faults(request: Request) -> Response:

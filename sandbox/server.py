@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sandbox import memory
 from sandbox.app import create_app
 from sandbox.errors import ListenError
+from sandbox.guide import Guide
 from sandbox.world import World
 
 LOOPBACK = "127.0.0.1"
@@ -53,10 +56,21 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(port: int = 0, host: str = LOOPBACK) -> AsyncIterator[Sandbox]:
-    """Serve within the block, on a free port where `port` is 0. Raises ListenError."""
-    with tempfile.TemporaryDirectory(prefix="sandbox-") as folder, _listening(host, port) as listener:
-        server = _server(Path(folder))
+async def running(
+    port: int = 0, host: str = LOOPBACK, folder: Path | None = None, guide: Guide | None = None
+) -> AsyncIterator[Sandbox]:
+    """Serve within the block, on a free port where `port` is 0.
+
+    What is said is kept in `folder` and is there again at the next start; without one it is forgotten. `guide` is what
+    the web chat offers besides. Raises ListenError, MemoryFolderError.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(_listening(host, port))
+        files = stack.enter_context(memory.opened(folder) if folder else _forgotten())
+        app = create_app(files, guide=guide)
+        if folder:
+            await stack.enter_async_context(memory.remembering(app.state.world, folder))
+        server = _server(app)
         serving = asyncio.create_task(server.serve([listener]))
         port = listener.getsockname()[1]
         try:
@@ -64,6 +78,13 @@ async def running(port: int = 0, host: str = LOOPBACK) -> AsyncIterator[Sandbox]
         finally:
             server.should_exit = True
             await serving
+
+
+@contextlib.contextmanager
+def _forgotten() -> Iterator[Path]:
+    """A folder for files that are gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:
+        yield Path(folder)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -85,8 +106,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _server(folder: Path) -> _Server:
-    app = create_app(folder)
+def _server(app: Starlette) -> _Server:
     config = uvicorn.Config(
         app,
         http=_Protocol,
@@ -101,15 +121,15 @@ def _server(folder: Path) -> _Server:
     return _Server(config, app.state.world)
 
 
-def serve(port: int, host: str = LOOPBACK) -> None:
-    """Serve until Ctrl-C or SIGTERM. Prints one line with the URL. Raises ListenError."""
-    asyncio.run(_until_stopped(port, host))
+def serve(port: int, host: str = LOOPBACK, folder: Path | None = None, guide: Guide | None = None) -> None:
+    """Serve as `running` does until Ctrl-C or SIGTERM. Prints one line with the URL. Raises what `running` raises."""
+    asyncio.run(_until_stopped(port, host, folder, guide))
 
 
-async def _until_stopped(port: int, host: str) -> None:
+async def _until_stopped(port: int, host: str, folder: Path | None, guide: Guide | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(port, host) as sandbox:
+    async with running(port, host, folder, guide) as sandbox:
         print(f"The stand-in for Telegram listens on {sandbox.url} (Ctrl-C stops it)", flush=True)  # noqa: T201
         await stop.wait()

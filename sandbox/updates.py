@@ -22,10 +22,13 @@ class Waiting:
 
 
 class Updates:
-    """What waits for one bot until it confirms it by a higher offset, or it grows too old."""
+    """What waits for one bot until it confirms it by a higher offset, or it grows too old.
+
+    `coming` is the id of the next one.
+    """
 
     def __init__(self, first_id: int, clock: Callable[[], float]) -> None:
-        self._next = first_id
+        self.coming = first_id
         self._clock = clock
         self.waiting: deque[Waiting] = deque()
         self.allowed: frozenset[str] | None = None
@@ -42,8 +45,8 @@ class Updates:
 
     def put(self, kind: str, body: dict[str, Any]) -> None:
         if self.allowed is None or kind in self.allowed:
-            self.waiting.append(Waiting(self._next, kind, body, self._clock() + _LIFE[kind]))
-            self._next += 1
+            self.waiting.append(Waiting(self.coming, kind, body, self._clock() + _LIFE[kind]))
+            self.coming += 1
 
     def confirm(self, offset: int) -> None:
         """Forget all below `offset`; a negative one keeps only that many from the end."""

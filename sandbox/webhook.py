@@ -1,20 +1,25 @@
 """Webhooks: updates brought to the bot's own server, one at a time and in order, until it takes each of them.
 
-A 2xx answer confirms an update. After anything else it is brought again, `FIRST_PAUSE` seconds later; each further
-failure doubles the pause up to `LONGEST_PAUSE`. Telegram waits longer, and brings several at a time.
+A 2xx answer confirms an update, and a method of the Bot API in it is carried out, though nobody learns with what
+result. After anything else the update is brought again, `FIRST_PAUSE` seconds later; each further failure doubles the
+pause up to `LONGEST_PAUSE`. Telegram waits longer, and brings updates of different chats at the same time.
 """
 
 import asyncio
+import contextlib
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from starlette.requests import Request
+from starlette.types import Message as HttpMessage
 
-from sandbox.call import Call, Result
+from sandbox.call import Call, Methods, Result
 from sandbox.errors import ApiError, BadRequestError, ConnectionDroppedError
 from sandbox.faults import WEBHOOK
 from sandbox.limits import CONNECTIONS, DEFAULT_CONNECTIONS, WEBHOOK_ANSWER
+from sandbox.parameters import read_parameters
 from sandbox.world import Bot, Webhook, World
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  The name of a header.
@@ -24,8 +29,11 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _HOUR = 3600.0  # seconds
 
 
-async def set_webhook(call: Call) -> Result:
-    """Bring updates to `url` from now on, in place of any other. An empty one ends it."""
+async def set_webhook(call: Call, methods: Methods) -> Result:
+    """Bring updates to `url` from now on, in place of any other. An empty one ends it.
+
+    `methods` are those that the bot may call in its answers.
+    """
     url = call.parameters.text("url")
     if not url:
         return await delete_webhook(call)
@@ -38,7 +46,7 @@ async def set_webhook(call: Call) -> Result:
     webhook = Webhook(_checked(url), secret, _connections(call))
     call.bot.webhook = webhook
     call.world.bell.ring()  # Whoever polls now is told.
-    webhook.bringing = asyncio.create_task(_bring(call.world, call.bot, webhook))
+    webhook.bringing = asyncio.create_task(_bring(call.world, call.bot, webhook, methods))
     return True
 
 
@@ -85,7 +93,7 @@ def _connections(call: Call) -> int:
     return min(max(wanted, 1), CONNECTIONS)
 
 
-async def _bring(world: World, bot: Bot, webhook: Webhook) -> None:
+async def _bring(world: World, bot: Bot, webhook: Webhook, methods: Methods) -> None:
     """Bring what comes, for as long as nobody ends it."""
     secret = {SECRET_HEADER: webhook.secret} if webhook.secret else {}
     pause = FIRST_PAUSE
@@ -93,20 +101,21 @@ async def _bring(world: World, bot: Bot, webhook: Webhook) -> None:
         while not world.bell.closed:
             await world.bell.until(lambda: len(bot.updates) > 0, _HOUR)
             for update in bot.updates.first(1):
-                failure = await _failure(world, bot.id, client, webhook.url, update)
-                if failure is None:
-                    bot.updates.confirm(update["update_id"] + 1)
-                    pause = FIRST_PAUSE
-                else:
-                    webhook.error = int(world.clock()), failure
+                answer = await _answer(world, bot.id, client, webhook.url, update)
+                if isinstance(answer, str):
+                    webhook.error = int(world.clock()), answer
                     await world.bell.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
+                else:
+                    bot.updates.confirm(update["update_id"] + 1)
+                    pause = FIRST_PAUSE
+                    await _carry_out(world, bot, answer, methods)
 
 
-async def _failure(
+async def _answer(
     world: World, bot_id: int, client: httpx.AsyncClient, url: str, update: dict[str, Any]
-) -> str | None:
-    """Bring one update; why the bot did not take it, in Telegram's words, or None where it did."""
+) -> httpx.Response | str:
+    """Bring one update; the answer of a bot that took it, or why it did not, in Telegram's words."""
     fault = world.faults.take(WEBHOOK, bot_id)
     try:
         if fault and not fault.after:
@@ -124,5 +133,24 @@ async def _failure(
     except (httpx.HTTPError, httpx.InvalidURL, ConnectionDroppedError):
         return "Connection reset by peer"
     if response.is_success:
-        return None
+        return response
     return f"Wrong response from the webhook: {response.status_code} {response.reason_phrase}"
+
+
+async def _carry_out(world: World, bot: Bot, answer: httpx.Response, methods: Methods) -> None:
+    """Call the method that an answer names, if any; what is wrong with the call is told to nobody."""
+    with contextlib.suppress(ApiError):
+        parameters = await read_parameters(_request(answer))
+        method = methods.get((parameters.text("method") or "").lower())
+        if method:
+            await method(Call(world, bot, parameters))
+
+
+def _request(answer: httpx.Response) -> Request:
+    """The answer as if it were a request, since it holds parameters in the same forms."""
+
+    async def receive() -> HttpMessage:
+        return {"type": "http.request", "body": answer.content}
+
+    headers = [(name.lower(), value) for name, value in answer.headers.raw]
+    return Request({"type": "http", "method": "POST", "query_string": b"", "headers": headers}, receive)

@@ -4,37 +4,55 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, func, insert, select
+from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.errors import DatabaseError
 from storage.tables import Table
+from storage.texts import Text
 
 PART = 1000  # Rows at a time.
+FULL = Text("The database that is configured holds something already; only an empty one is filled.")
+
+Told = Callable[[int, int], None]
 
 
-def copy_file(file: Path, target: Database, watch: Callable[[int, int], None] = lambda _done, _total: None) -> int:
+def copy_file(file: Path, target: Database, told: Told = lambda _done, _total: None) -> int:
     """Copy every row of SQLite's `file`, whose schema is brought up to date first; how many they were.
 
-    All of them or none. `watch` is told how many are copied, and of how many. Raises DatabaseError where there is no
-    such file or it cannot be used, and where the target holds anything already.
+    All of them or none. `told` hears how many are copied, and of how many. Raises DatabaseError where there is no such
+    file or it cannot be used, and where the target holds anything already.
     """
     if not file.is_file():
         raise DatabaseError("There is no file {file}.", file=file)
     source = Database(file)
-    with source.read() as reading, target.write() as writing:
-        old, new = reading.connection(), writing.connection()
-        if _count(new):
-            raise DatabaseError("The database that is configured holds something already; only an empty one is filled.")
-        total, done = _count(old), 0
+    try:
+        with target.write() as session:
+            if not is_empty(session):
+                raise DatabaseError(FULL)
+            return copy_rows(source, session, told)
+    finally:
+        source.close()
+
+
+def copy_rows(source: Database, target: Session, told: Told = lambda _done, _total: None) -> int:
+    """Copy what is committed now into a write transaction of an empty database; how many rows that were."""
+    new, done = target.connection(), 0
+    with source.read() as reading:
+        old = reading.connection()
+        total = _count(old)
         for table in Table.metadata.sorted_tables:
             rows = old.execution_options(yield_per=PART).execute(select(table).order_by(*table.primary_key))
             for part in rows.mappings().partitions():
                 new.execute(insert(table), [dict(row) for row in part])
                 done += len(part)
-                watch(done, total)
+                told(done, total)
             _go_on(new, table.autoincrement_column)
-    source.close()
     return done
+
+
+def is_empty(session: Session) -> bool:
+    return not _count(session.connection())
 
 
 def _count(connection: Connection) -> int:

@@ -37,12 +37,16 @@ class Kind(Protocol):
     """
 
     name: str  # For people: it shows no password.
+    file: Path | None  # None where it is on a server.
     reading: Engine
     writing: Engine
     error: type[Exception]
 
     def advice(self, cause: BaseException) -> Text | None:
         """What to do about an error that is the machine's fault; None where it is ours."""
+
+    def scrub(self) -> None:
+        """Write all anew, so that nothing of what was deleted can be read where it is kept any more."""
 
 
 class Database:
@@ -53,7 +57,10 @@ class Database:
 
         Raises DatabaseError where it cannot be opened, is damaged, or was written by a newer version.
         """
-        self._kind = _kind(place)
+        self._kind = kind_of(place)
+        self.file = self._kind.file
+        if self.file:
+            _make_folder(self.file.parent)
         weakref.finalize(self, self._kind.reading.dispose)  # A server wants to be told that nobody is there any more.
         self._turn = threading.RLock()  # So that threads wait for each other here, where it costs nothing.
         with self._explained():
@@ -76,6 +83,14 @@ class Database:
             session.connection()  # Takes the lock now, not at the first statement: it guards files as well.
             yield session
 
+    def scrub(self) -> None:
+        """Write the database anew, so that nothing of what was deleted can be read in its files any more.
+
+        Others wait meanwhile. Raises DatabaseError.
+        """
+        with self._explained():
+            self._kind.scrub()
+
     def close(self) -> None:
         self._kind.reading.dispose()
 
@@ -84,16 +99,10 @@ class Database:
         try:
             yield
         except (DBAPIError, self._kind.error) as error:
-            cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-            advice = self._kind.advice(cause)
+            advice = self._kind.advice(cause_of(error))
             if advice is None:
                 raise
-            raise DatabaseError(
-                "The database {name} cannot be used ({cause}). {advice}",
-                name=self._kind.name,
-                cause=" ".join(str(cause).split()),
-                advice=advice,
-            ) from error
+            raise unusable(self._kind, error, advice) from error
 
 
 def open_database(settings: Settings) -> Database:
@@ -111,14 +120,27 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _kind(place: Path | str) -> Kind:
+def kind_of(place: Path | str) -> Kind:
+    """Of a file, or of an address; nothing is opened yet."""
     if not str(place).startswith("postgresql"):
-        file = Path(place)
-        _make_folder(file.parent)
-        return Sqlite(file)
+        return Sqlite(Path(place))
     from storage.postgresql import Postgresql  # noqa: PLC0415  The driver is loaded only where it is used.
 
     return Postgresql(str(place))
+
+
+def cause_of(error: Exception) -> BaseException:
+    """What the driver said."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig else error
+
+
+def unusable(kind: Kind, error: Exception, advice: Text) -> DatabaseError:
+    return DatabaseError(
+        "The database {name} cannot be used ({cause}). {advice}",
+        name=kind.name,
+        cause=" ".join(str(cause_of(error)).split()),
+        advice=advice,
+    )
 
 
 def _migrate(kind: Kind) -> None:

@@ -15,6 +15,7 @@ from storage import lifeline
 from storage.decoding import ANSWER, LONGEST, READY, REQUEST, Answer, Ended, Kind, Task, read
 from storage.errors import ImageError
 from storage.images import NormalPhoto, Pixels, check_heic
+from storage.logs import relay
 from storage.settings import Images
 from storage.texts import read_text
 
@@ -136,10 +137,12 @@ class _Child:
             lifeline.child("storage.decoding", *_arguments(images)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**lifeline.environment(), **_LEAN},
         )
-        if not (self._process.stdin and self._process.stdout):
-            raise TypeError("Both of the decoder's streams have to be pipes.")
+        if not (self._process.stdin and self._process.stdout and self._process.stderr):
+            raise TypeError("All three of the decoder's streams have to be pipes.")
+        self._listening = relay(self._process.stderr, "decoder")
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
     def ask(self, task: Task, size: int, content: bytes) -> Answer:
@@ -170,6 +173,7 @@ class _Child:
     def end(self) -> None:
         self.kill()
         self._process.wait()
+        self._listening.join()
         for stream in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):  # What was not written yet has nowhere to go.
                 stream.close()

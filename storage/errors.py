@@ -60,3 +60,11 @@ class UnreadablePhotoError(RecordsError):
     def __init__(self, message: str, sha256: str, **values: object) -> None:
         super().__init__(message, **values)
         self.sha256 = sha256
+
+
+class BackupError(RetrainbotError):
+    """A backup cannot be made there, or cannot be brought back."""
+
+
+class ForgetError(RetrainbotError):
+    """A person cannot be forgotten: nothing is known of them, or they own the bot."""

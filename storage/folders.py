@@ -2,12 +2,13 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from storage.disk import FULL
 from storage.errors import ImageError, PhotoError
 from storage.photos import Photos, Prepared
 
@@ -52,13 +53,23 @@ def unfit(entry: os.DirEntry[str], *, folder: bool = False) -> str | None:
 
 
 def prepare_each(
-    photos: Photos, paths: Iterable[Path], *, stage: bool = False
-) -> Iterator[tuple[Path, Prepared | Refusal]]:
-    """Each file made ready for the store, or the reason why not, in order; with `stage` it is on the disk already."""
-    return in_order(lambda path: _prepare(photos, path, stage=stage), paths)
+    photos: Photos, paths: Iterable[Path], *, staged: deque[Path] | None = None
+) -> Generator[tuple[Path, Prepared | Refusal]]:
+    """Each file made ready for the store, or the reason why not, in order.
+
+    With `staged` it is on the disk already, and noted there. Raises OSError where the disk is full.
+    """
+
+    def prepare(path: Path) -> Prepared | Refusal:
+        ready = _prepare(photos, path, stage=staged is not None)
+        if staged is not None and isinstance(ready, Prepared) and ready.staged:
+            staged.append(ready.staged)
+        return ready
+
+    return in_order(prepare, paths)
 
 
-def in_order(work: Callable[[Path], Result], paths: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
+def in_order(work: Callable[[Path], Result], paths: Iterable[Path]) -> Generator[tuple[Path, Result]]:
     """Each path with its result, made in threads. Only a few results are in memory at a time."""
     with ThreadPoolExecutor(THREADS, "prepare") as pool:
         ahead: deque[tuple[Path, Future[Result]]] = deque()
@@ -82,4 +93,6 @@ def _prepare(photos: Photos, path: Path, *, stage: bool) -> Prepared | Refusal:
     except ChildProcessError:  # It is not the file that is at fault.
         raise
     except OSError as error:
+        if error.errno in FULL:  # Nor here.
+            raise
         return Refusal(str(path), f"The file cannot be read ({error.strerror}).")

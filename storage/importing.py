@@ -1,6 +1,8 @@
 """Class folders from anywhere, copied into the store."""
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,6 +15,7 @@ from storage.photos import Photos, Prepared
 from storage.receipts import Outcome, Receipt
 
 BATCH = 64  # Photos that are committed together.
+STAGED = 1000  # More than are ever made ready ahead.
 Ready = tuple[Path, Prepared | Refusal]
 
 
@@ -46,18 +49,23 @@ def import_folder(
 
     A photo that is stored under another class already stays there and is refused. `progress` is told how many files
     are done, and how many there are. A second import decodes nothing but what was refused before.
-    Raises PhotoError where `folder` cannot be read.
+    Raises PhotoError where `folder` cannot be read, OSError where the disk is full; what was stored until then stays.
     """
     report = ImportReport()
     files = _files(folder, report)
     key = f"import:{uuid4().hex}"  # However many transactions it takes, an import is one act.
-    ready = prepare_each(photos, files, stage=True)
     done = 0
-    while batch := list(islice(ready, BATCH)):
-        _store(photos, batch, by, key, report, files)
-        done += len(batch)
-        if progress:
-            progress(done, len(files))
+    staged: deque[Path] = deque(maxlen=STAGED)
+    try:
+        with closing(prepare_each(photos, files, staged=staged)) as ready:
+            while batch := list(islice(ready, BATCH)):
+                _store(photos, batch, by, key, report, files)
+                done += len(batch)
+                if progress:
+                    progress(done, len(files))
+    finally:
+        for path in staged:  # Those that were stored are there no more.
+            path.unlink(missing_ok=True)
     return report
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, or_, select, update
+from sqlalchemy import Select, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database, now
@@ -100,6 +100,13 @@ class Inbox:
         back = waiting.where(*self._open(), InboxRow.tries > 0).order_by(InboxRow.due_at).limit(1)
         with self._database.read() as session:
             return min(filter(None, (session.scalar(head), session.scalar(back))), default=None)
+
+    def backlog(self) -> tuple[int, datetime | None]:
+        """How many letters are not worked yet, and when the oldest of them came."""
+        query = select(func.count(), func.min(InboxRow.received_at)).where(*self._open())
+        with self._database.read() as session:
+            waiting, oldest = session.execute(query).one()
+        return waiting, oldest
 
     def album(self, chat: int, album: str) -> list[Letter]:
         """Every letter of an album that is kept, worked or not, in order."""

@@ -138,36 +138,23 @@ class Models:
 
     def get(self, number: int) -> Version:
         """Raises ModelError where the version does not exist or cannot be read."""
-        folder = self.folder / str(number)
         with self._database.read() as session:
-            pinned = _present(session, number).pinned
-        reading = MANIFEST
-        try:
-            manifest = _read_manifest(number, (folder / MANIFEST).read_bytes())
-            reading = LABELS
-            names = labels.read_lines((folder / LABELS).read_text("utf-8"))
-        except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
-            raise ModelError(
-                "Version {number} is damaged: its {file} cannot be read. Train again or roll back.",
-                number=number,
-                file=reading,
-            ) from error
-        return Version(number, folder, manifest, tuple(names), pinned)
+            pinned = present(session, number).pinned
+        return read_version(number, self.folder / str(number), pinned=pinned)
+
+    def files(self, number: int) -> dict[str, str]:
+        """The SHA-256 of every file of the version, by its path in the folder. Raises ModelError as `get` does."""
+        return {MANIFEST: self.manifest_digest(number), **self.get(number).manifest.files}
+
+    def manifest_digest(self, number: int) -> str:
+        """The SHA-256 of the manifest with which the version was published. Raises ModelError where it is gone."""
+        with self._database.read() as session:
+            return present(session, number).manifest
 
     def verified(self, number: int) -> Version:
         """The version, after every file was compared with the hash it was published with. Raises ModelError."""
-        with self._database.read() as session:
-            row = numbered(session, VersionRow, number)
         version = self.get(number)
-        expected = {MANIFEST: row.manifest if row else "", **version.manifest.files}
-        present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
-        for name in sorted(expected.keys() | present):
-            if name not in present or sha256_of(version.folder / name) != expected.get(name):
-                raise ModelError(
-                    "Version {number} is damaged: {name} is missing or changed. Train again or roll back.",
-                    number=number,
-                    name=name,
-                )
+        check_files(version, self.manifest_digest(number))
         return version
 
     @contextmanager
@@ -190,7 +177,7 @@ class Models:
     def pin(self, number: int, *, pinned: bool) -> Version:
         """Keep this version, however old it gets; or no longer. Raises ModelError where there is none."""
         with self._database.write() as session:
-            _present(session, number).pinned = pinned
+            present(session, number).pinned = pinned
         return self.get(number)
 
     def served(self) -> Served | None:
@@ -202,7 +189,7 @@ class Models:
         """Serve this version from now on. Raises ModelError where it is missing or damaged."""
         version = self.verified(number)
         with self._database.write() as session:
-            _present(session, number)  # It may have been removed meanwhile.
+            present(session, number)  # It may have been removed meanwhile.
             point(session, Served(number, self._clock(), by, reason))
         return version
 
@@ -257,6 +244,22 @@ class Models:
         return max([row, *folders]) + 1
 
 
+def read_version(number: int, folder: Path, *, pinned: bool = False) -> Version:
+    """What lies in `folder`. Raises ModelError where it cannot be read."""
+    reading = MANIFEST
+    try:
+        manifest = _read_manifest(number, (folder / MANIFEST).read_bytes())
+        reading = LABELS
+        names = labels.read_lines((folder / LABELS).read_text("utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
+        raise ModelError(
+            "Version {number} is damaged: its {file} cannot be read. Train again or roll back.",
+            number=number,
+            file=reading,
+        ) from error
+    return Version(number, folder, manifest, tuple(names), pinned)
+
+
 def _read_manifest(number: int, content: bytes) -> Manifest:
     found = _Format.model_validate_json(content).format
     if found != FORMAT:
@@ -270,7 +273,20 @@ def _read_manifest(number: int, content: bytes) -> Manifest:
     return Manifest.model_validate_json(content)
 
 
-def _present(session: Session, number: int) -> VersionRow:
+def check_files(version: Version, manifest: str) -> None:
+    """Compare every file with its hash; `manifest` is that of manifest.json. Raises ModelError."""
+    expected = {MANIFEST: manifest, **version.manifest.files}
+    present = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*") if path.is_file()}
+    for name in sorted(expected.keys() | present):
+        if name not in present or sha256_of(version.folder / name) != expected.get(name):
+            raise ModelError(
+                "Version {number} is damaged: {name} is missing or changed. Train again or roll back.",
+                number=version.number,
+                name=name,
+            )
+
+
+def present(session: Session, number: int) -> VersionRow:
     """Raises ModelError where there is no such version any more, or never was."""
     row = numbered(session, VersionRow, number)
     if row is None:

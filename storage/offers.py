@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 
 from storage.database import Database, now
+from storage.logs import hide
 from storage.tables import OfferRow, SecretRow
 
 SECRET = "buttons"  # noqa: S105  The name of the row.
@@ -77,6 +78,7 @@ class Offers:
             if row is None:
                 row = SecretRow(name=SECRET, value=self._random(SECRET_BYTES).hex())
                 session.add(row)
+        hide(row.value)
         return bytes.fromhex(row.value)
 
     def prune(self, before: datetime) -> int:

@@ -111,10 +111,14 @@ class Photos:
             return prepared
         make_folder(self.places.unlabelled)
         staged = self.places.unlabelled / f"{TEMPORARY}{uuid4().hex}"
-        with staged.open("wb") as file:
-            file.write(prepared.photo.content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with staged.open("wb") as file:
+                file.write(prepared.photo.content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
         return Prepared(prepared.source, prepared.photo, staged)
 
     def keep(self, prepared: Prepared, by: str) -> str:
@@ -248,6 +252,18 @@ class Photos:
             found = session.execute(query.order_by(PhotoRow.sha256).execution_options(yield_per=part))
             yield from found.partitions()
 
+    def hashes(self) -> list[str]:
+        """Every photo that was ever received and not forgotten."""
+        with self.database.read() as session:
+            return list(session.scalars(select(PhotoRow.sha256)))
+
+    def stored_hashes(self) -> list[str]:
+        """Every photo that is in a class or waits for one."""
+        waiting = {path.stem for path in self.places.unlabelled.glob("*.jpg")}
+        with self.database.read() as session:
+            rows = session.execute(select(PhotoRow.sha256, PhotoRow.class_id))
+            return [sha256 for sha256, class_id in rows if class_id is not None or sha256 in waiting]
+
     def last_change(self) -> int:
         """A number that rises with every change of a label."""
         with self.database.read() as session:
@@ -269,6 +285,13 @@ class Photos:
             with self.database.write() as session:  # So nobody is moving it.
                 row = session.get(PhotoRow, path.stem)
                 return ((row and self._find(session, row)) or path).read_bytes()
+
+    @contextmanager
+    def held(self, sha256: str) -> Iterator[Path | None]:
+        """The photo's file, which nobody moves or removes within the block; None where it is gone."""
+        with self.database.write() as session:
+            row = session.get(PhotoRow, sha256)
+            yield self._find(session, row) if row else None
 
     def content(self, sha256: str) -> bytes:
         """The bytes of a photo, in whatever class. Raises PhotoError where it is no longer stored."""

@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from storage import pointer
 from storage.database import Database, now
+from storage.errors import ModelError
 from storage.files import TEMPORARY, locked, move_durably
+from storage.models import present
 from storage.runs import RunOptions, RunState
 from storage.tables import RunRow, VersionRow
 
@@ -46,6 +48,25 @@ class Retention:
         if numbers:
             log.info("old versions removed", versions=numbers)
         return numbers
+
+    def delete(self, number: int) -> None:
+        """Remove this version now. Raises ModelError where there is none, or somebody needs it."""
+        with ExitStack() as stack:
+            with self._database.write() as session:
+                row = present(session, number)
+                if row.pinned:
+                    raise ModelError(
+                        "Version {number} is pinned; `retrainbot unpin {number}` lets it go.", number=number
+                    )
+                if number in pointer.way(session)[-1:]:
+                    raise ModelError("Version {number} is served; promote another one first.", number=number)
+                if number in _needed_by_runs(session):
+                    raise ModelError("A run needs version {number}; wait until it has ended.", number=number)
+                if not self._hold(number, stack):
+                    raise ModelError("Version {number} is being read at the moment; try again.", number=number)
+                row.removed_at = self._clock()
+            self._remove(number)
+        log.info("version deleted", version=number)
 
     def _mark(self, stack: ExitStack) -> list[int]:
         """Write down which versions go, and hold their folders; from then on nobody can serve or read them."""

@@ -1,14 +1,15 @@
 """The queue of training runs: one at a time, claimed under a lease, told apart by a fencing token."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database, now
@@ -110,6 +111,13 @@ class Runs:
         with self._database.read() as session:
             return [_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit))]
 
+    def counts(self) -> dict[RunState, int]:
+        """How many runs there are in each state."""
+        query = select(RunRow.state, func.count()).group_by(RunRow.state)
+        with self._database.read() as session:
+            found = {state: count for state, count in session.execute(query)}  # noqa: C416  A row is not a pair to mypy.
+        return {state: found.get(state.value, 0) for state in RunState}
+
     def claim(self, worker: str, lease: timedelta) -> Run | None:
         """Take the oldest queued run, unless one is running; None where there is nothing to do.
 
@@ -127,8 +135,24 @@ class Runs:
             row.token += 1
             row.started_at = self._clock()
             row.lease_until = self._clock() + lease
-            row.step, row.done, row.total = None, 0, 0
+            row.step, row.done, row.total, row.message = None, 0, 0, None
             return _run(row)
+
+    def hold(self, reason: str) -> None:
+        """Say of the runs that wait why none of them is begun."""
+        told = RunRow.state == RunState.QUEUED, or_(RunRow.message.is_(None), RunRow.message != reason)
+        with self._database.read() as session:
+            if session.scalar(select(RunRow.id).where(*told).limit(1)) is None:
+                return
+        with self._database.write() as session:
+            for row in session.scalars(select(RunRow).where(*told)):
+                row.message = reason
+
+    @contextmanager
+    def none_running(self) -> Iterator[bool]:
+        """Whether no run is under way; then none begins within the block, which should be short."""
+        with self._database.write() as session:
+            yield session.scalar(select(RunRow.id).where(RunRow.state == RunState.RUNNING).limit(1)) is None
 
     def heartbeat(self, run: int, token: int, lease: timedelta) -> None:
         """Keep the lease. Raises LeaseLostError where another worker has the run now."""

@@ -22,7 +22,7 @@ class VersionReport(BaseModel):
 
 
 class ServingReport(BaseModel):
-    """`waiting` photos of at most `most_waiting` wait for the model."""
+    """`waiting` photos of at most `most_waiting` wait for the model. `updates` says why none come from Telegram."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,6 +32,7 @@ class ServingReport(BaseModel):
     waiting: int
     most_waiting: int
     standby_memory_bytes: int = 0
+    updates: PackedText | None = None
 
 
 class Servings:

@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -16,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from storage.errors import SettingsError
-from storage.logs import TOKEN, redact
+from storage.logs import TOKEN, Style, redact
 
 Mode = Literal["head", "full", "scratch"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
@@ -112,6 +113,14 @@ def _database(address: SecretStr) -> SecretStr:
     if text and not usable:
         raise ValueError("must be an address such as postgresql+psycopg://user@host/name, or empty")
     return address
+
+
+def _host(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise ValueError("must be an address of this computer, such as 127.0.0.1, 0.0.0.0 or ::1") from error
+    return text
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -219,6 +228,12 @@ class Training(_Section):
     )
     idle_features: bool = Field(
         True, description="Whether new photos are looked at while nothing is trained, so that a run only has to fit."
+    )
+    keep_runs: int = Field(
+        100, ge=0, description="So many of the newest runs are kept with their reports, and each version's. 0: all."
+    )
+    keep_features_days: int = Field(
+        30, ge=1, le=3650, description="Features of a network that no version uses are kept for so many days."
     )
     lease_seconds: float = Field(
         20.0, ge=1, le=3600, description="A run whose trainer is silent for so long is taken up again."
@@ -353,8 +368,29 @@ class Serving(_Section):
     )
 
 
+class Disk(_Section):
+    reserve_mb: int = Field(
+        500,
+        ge=0,
+        description="With less free room no run starts and no photo is taken; both go on when there is more. 0: ever.",
+    )
+
+
+class Metrics(_Section):
+    bot_port: int = Field(0, ge=0, le=65535, description="Where the bot tells figures and health. 0: nowhere.")
+    trainer_port: int = Field(0, ge=0, le=65535, description="Where the trainer tells them. 0: nowhere.")
+    address: Annotated[str, AfterValidator(_host)] = Field(
+        "127.0.0.1", description="The address of both ports; whoever reaches it may read them."
+    )
+
+
 class Logging(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    format: Style = Field(
+        "auto",
+        description='"console" for people, "json" for programs: an object a line. "auto": the first on a terminal, else'
+        " the second.",
+    )
 
 
 class Settings(BaseSettings):
@@ -383,6 +419,8 @@ class Settings(BaseSettings):
     gate: Gate = Gate()
     schedule: Schedule = Schedule()
     serving: Serving = Serving()
+    disk: Disk = Disk()
+    metrics: Metrics = Metrics()
     logging: Logging = Logging()
 
     @classmethod
@@ -452,11 +490,9 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
 
     `data` overrides the data folder. Raises SettingsError naming each wrong key, its value and what is allowed.
     """
+    path = settings_file(file)
     named = file or _path_from_environment()
-    path = named or Path("config.toml")
-    content: dict[str, Any] = {}
-    if path.exists() or named:
-        content = _read_toml(path)
+    content = _read_toml(path) if path.exists() or named else {}
     try:
         settings = Settings(**content)
     except ValidationError as error:
@@ -465,6 +501,11 @@ def read_settings(file: Path | None = None, data: Path | None = None) -> Setting
     except SourceError as error:
         raise SettingsError(f"An environment variable has no valid value: {error}. Lists look like [1, 2].") from error
     return settings.model_copy(update={"data": (data or settings.data).expanduser().absolute()})
+
+
+def settings_file(file: Path | None = None) -> Path:
+    """Where `read_settings` looks; nothing need be there."""
+    return file or _path_from_environment() or Path("config.toml")
 
 
 def _path_from_environment() -> Path | None:

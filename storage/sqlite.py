@@ -29,6 +29,7 @@ class Sqlite:
 
     def __init__(self, file: Path) -> None:
         self.name = str(file)
+        self.file: Path | None = file
         self.reading: Engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self.reading, "connect", _configure)
         event.listen(self.reading, "begin", _begin)
@@ -36,6 +37,14 @@ class Sqlite:
 
     def advice(self, cause: BaseException) -> Text | None:
         return ADVICE.get("_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2]))
+
+    def scrub(self) -> None:
+        connection = self.reading.raw_connection()  # Without a transaction, which it must not be in.
+        try:
+            connection.cursor().execute("VACUUM")
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
-from trainer.backbones import inception, lite0, zoo
+from trainer.backbones import files, inception, zoo
 from trainer.backbones.torch_checkpoint import read_checkpoint
 
 
@@ -55,7 +55,7 @@ def test_lite0_turns_uint8_pixels_into_1280_features(lite: zoo.Backbone) -> None
 
 def test_lite0_recognises_with_its_own_top(lite: zoo.Backbone) -> None:
     """With the checkpoint's own ImageNet top, a plain drawing of a traffic light is called a traffic light."""
-    tensors = read_checkpoint(lite0.checkpoint()[0])
+    tensors = read_checkpoint(files.lite0()[0])
     logits = _features(lite, _traffic_light()) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
     traffic_light = 920  # The place of the class in ImageNet's list of 1,000.
     assert traffic_light in np.argsort(-logits[0])[:3]
@@ -72,7 +72,7 @@ def _traffic_light() -> NDArray[np.uint8]:
 
 def test_digest_names_the_weights(lite: zoo.Backbone) -> None:
     """A backbone's digest is the start of the SHA-256 of its weights file."""
-    path, sha256 = lite0.checkpoint()
+    path, sha256 = files.lite0()
     assert lite.digest == sha256[:16] == sha256_of(path)[:16]
 
 
@@ -95,7 +95,7 @@ def test_inception_without_network_or_file_says_what_to_do(tmp_path: Path, monke
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(BackboneError) as caught:
         zoo.load("inception_v3", "imagenet")
-    for words in (inception.FILE, "training.weights", 'training.backbone = "efficientnet_lite0"'):
+    for words in (files.INCEPTION, "training.weights", 'training.backbone = "efficientnet_lite0"'):
         assert words in str(caught.value)
 
 
@@ -103,7 +103,7 @@ def test_download_that_was_kept_needs_no_network(tmp_path: Path, monkeypatch: py
     """A kept download that is damaged is not used: its checksum is compared, and then the network is missing."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / inception.FILE).write_bytes(b"cut short")
+    (tmp_path / "models" / files.INCEPTION).write_bytes(b"cut short")
     with pytest.raises(BackboneError, match="cannot be downloaded"):
         zoo.load("inception_v3", "imagenet", tmp_path)
 
@@ -222,5 +222,5 @@ def _tensor_checkpoint(shape: tuple[int, ...], count: int, strides: tuple[int, .
 
 def test_changed_package_file_would_be_noticed() -> None:
     """The checkpoint in the package is the one that was published, by its SHA-256."""
-    path, sha256 = lite0.checkpoint()
+    path, sha256 = files.lite0()
     assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256

@@ -14,11 +14,12 @@ from conftest import ADA, TOKEN, Chat, Painter, chatting, until
 from structlog.testing import capture_logs
 from test_bot_intake import counts
 
-from bot.webhook import SECRET_HEADER, create_app, listening
+from bot.webhook import SECRET_HEADER, create_app
 from sandbox.client import Person
 from sandbox.server import running
 from storage.errors import DatabaseError, SettingsError
 from storage.settings import Settings
+from storage.web import listening
 
 TROUBLES: dict[str, dict[str, Any]] = {
     "revoked": {"error_code": 401},
@@ -134,5 +135,5 @@ async def test_a_webhook_needs_its_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(SettingsError, match="webhook_listen"):
-            async with listening(create_app(lambda _: asyncio.sleep(0), "secret"), address):
+            async with listening(create_app(lambda _: asyncio.sleep(0), "secret"), address, "telegram.webhook_listen"):
                 pass

@@ -325,19 +325,6 @@ def test_ctrl_c_leaves_a_run_that_a_trainer_took(tmp_path: Path) -> None:
     assert runs.get(second.id).state == "running"
 
 
-def test_sigterm_ends_the_demo_quietly() -> None:
-    """The services are stopped first, and no traceback shows."""
-    with subprocess.Popen(
-        command("demo"), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        assert "stand-in for Telegram" in process.stdout.readline()
-        process.terminate()
-        assert "Traceback" not in process.stderr.read()
-    assert process.returncode == 0
-
-
 def test_whole_networks_are_trained_by_command(tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network from nothing becomes a version, and another one starts from what that one has learnt."""
     monkeypatch.setitem(ENVIRONMENT, "RETRAINBOT_NETWORK__INPUT_SIZE", "32")

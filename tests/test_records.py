@@ -21,7 +21,7 @@ from storage.photos import Photos
 from storage.settings import Images
 from storage.splits import Split
 from trainer import snapshot
-from trainer.records import builder, manifest, reading
+from trainer.records import builder, folders, manifest, reading
 from trainer.snapshot import Snapshot
 
 # As anybody would write it who knows the format but not this project.
@@ -282,10 +282,10 @@ def test_records_that_are_read_are_not_removed(data: Snapshot, folder: Path) -> 
     first = builder.build(data, folder)
     second = builder.build(data.without({data.photo(0).sha256}), folder)
     with reading.opened(first.dir) as whole:
-        builder.remove_others(folder, second.dir.name)
+        folders.remove_others(folder, second.dir.name)
         assert reading.RecordSamples(whole, Split.TRAIN).jpeg(0)
         assert visible(folder) == sorted([first.dir.name, second.dir.name])
-    builder.remove_others(folder, second.dir.name)
+    folders.remove_others(folder, second.dir.name)
     assert visible(folder) == [second.dir.name]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gallery import Gallery
 from storage.splits import Split
-from trainer.records import builder, manifest
+from trainer.records import builder, folders, manifest
 from trainer.records.layout import Cut, plan
 from trainer.records.shards import BuiltRecords, Source, publish
 from trainer.snapshot import Snapshot
@@ -106,7 +106,7 @@ def test_many_small_additions_stay_cheap_and_make_few_shards(tmp_path: Path) -> 
     for _ in range(40):
         gallery.add(10, *NAMES)
         built = build(gallery, tmp_path, 1_000_000)
-        builder.remove_others(tmp_path, built.dir.name)
+        folders.remove_others(tmp_path, built.dir.name)
         written += built.bytes
         sizes.append(built.shards)
     total = sum(path.stat().st_size for path in built.dir.glob("*.tfrecord"))

@@ -251,3 +251,26 @@ def test_of_many_workers_one_gets_the_run(place: Place, database: Database) -> N
         assert worker.stdout.readline() == "ready\n"
     answers = sorted(worker.communicate("go\n")[0].strip() for worker in workers)
     assert answers == ["1", "none", "none", "none"]
+
+
+def test_runs_that_are_held_say_why(runs: Runs) -> None:
+    """A reason stands at the runs that wait, not at one under way, and is gone when the run is begun."""
+    runs.enqueue(OPTIONS, "ann", join=False)
+    run, token = claimed(runs)
+    waiting, _ = runs.enqueue(OPTIONS, "bob", join=False)
+    for reason in ("no room", "no room", "still no room"):
+        runs.hold(reason)
+        assert (runs.get(run).message, runs.get(waiting.id).message) == (None, reason)
+    runs.finish(run, token, RunState.FAILED, "no")
+    again, _ = claimed(runs)
+    assert (again, runs.get(again).message) == (waiting.id, None)
+
+
+def test_nothing_begins_while_it_is_held_off(runs: Runs) -> None:
+    """Within the block nobody else claims a run; whether one is under way is told."""
+    runs.enqueue(OPTIONS, "ann")
+    with runs.none_running() as idle:
+        assert idle
+    claimed(runs)
+    with runs.none_running() as idle:
+        assert not idle

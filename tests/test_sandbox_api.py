@@ -1,4 +1,3 @@
-import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,42 +6,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from PIL import Image
+from bot_api import ADA, TOKEN, URL, BotApi, picture
 
 from sandbox.app import create_app
 from sandbox.client import Person
 
-TOKEN = "123456:" + "A" * 35
 OTHER = "654321:" + "B" * 35
-URL = "http://127.0.0.1"
-ADA = 1001
 NOW = 1_800_000_000
-
-
-class BotApi:
-    """One bot's plain HTTP calls."""
-
-    def __init__(self, client: httpx.AsyncClient, token: str = TOKEN) -> None:
-        self.client = client
-        self.token = token
-
-    async def ask(self, method: str, files: Any = None, **parameters: Any) -> dict[str, Any]:
-        """The whole envelope, whose code must be the HTTP status."""
-        data = {key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()}
-        response = await self.client.post(f"/bot{self.token}/{method}", data=data, files=files)
-        body: dict[str, Any] = response.json()
-        assert response.status_code == (200 if body["ok"] else body["error_code"])
-        return body
-
-    async def call(self, method: str, files: Any = None, **parameters: Any) -> Any:
-        body = await self.ask(method, files, **parameters)
-        assert body["ok"], body
-        return body["result"]
-
-    async def refusal(self, method: str, files: Any = None, **parameters: Any) -> str:
-        body = await self.ask(method, files, **parameters)
-        assert not body["ok"]
-        return str(body["description"])
 
 
 @pytest.fixture
@@ -67,12 +37,6 @@ async def ada(transport: httpx.ASGITransport) -> AsyncIterator[Person]:
         yield person
 
 
-def picture(side: int = 400, shade: str = "red") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (side, side), shade).save(out, "JPEG")
-    return out.getvalue()
-
-
 async def test_a_token_is_a_bot(bot: BotApi) -> None:
     """A bot's id is the number before the colon of its token."""
     me = await bot.call("getMe")
@@ -88,7 +52,7 @@ async def test_what_is_no_token_is_unauthorised(client: httpx.AsyncClient, token
 async def test_unknown_methods_and_addresses_are_not_found(client: httpx.AsyncClient, bot: BotApi) -> None:
     """A method that does not exist, and any other address, answers 404 in the envelope."""
     assert await bot.ask("sendPigeon") == {"ok": False, "error_code": 404, "description": "Not Found"}
-    assert (await client.get("/")).json()["error_code"] == 404
+    assert (await client.get("/elsewhere")).json()["error_code"] == 404
 
 
 async def test_method_names_ignore_case_and_parameters_come_in_four_ways(
@@ -123,14 +87,17 @@ async def test_text_limits(bot: BotApi, ada: Person) -> None:
 
 
 async def test_formatting_becomes_entities(bot: BotApi, ada: Person) -> None:
-    """HTML turns into entities, given entities are kept, Markdown is refused in words."""
+    """HTML and both kinds of Markdown turn into entities, given entities are kept, other modes are refused."""
     await ada.say("hi")
     sent = await bot.call("sendMessage", chat_id=ADA, text="a <b>cat</b> ", parse_mode="html")
     bold = [{"type": "bold", "offset": 2, "length": 3}]
     assert (sent["text"], sent["entities"]) == ("a cat", bold)
     assert (await bot.call("sendMessage", chat_id=ADA, text="a cat", entities=bold))["entities"] == bold
     assert "can't parse entities" in await bot.refusal("sendMessage", chat_id=ADA, text="<b>", parse_mode="HTML")
-    assert "HTML only" in await bot.refusal("sendMessage", chat_id=ADA, text="*a*", parse_mode="MarkdownV2")
+    for mode in ("MarkdownV2", "Markdown"):
+        sent = await bot.call("sendMessage", chat_id=ADA, text="a *cat* ", parse_mode=mode)
+        assert (sent["text"], sent["entities"]) == ("a cat", bold)
+    assert "unsupported parse_mode" in await bot.refusal("sendMessage", chat_id=ADA, text="a", parse_mode="rst")
 
 
 async def test_replies_show_what_they_answer(bot: BotApi, ada: Person) -> None:
@@ -316,6 +283,8 @@ async def test_a_chat_can_be_looked_up(bot: BotApi, ada: Person) -> None:
         {"text": "x", "reply_parameters": "{"},
         {"text": "x", "entities": [7]},
         {"text": "x", "entities": [{"type": "bold"}]},
+        {"text": "x", "reply_markup": {"keyboard": [7]}},
+        {"text": "x", "link_preview_options": []},
         {"text": "x", "message_id": "x"},
     ],
 )

@@ -86,6 +86,22 @@ def test_unknown_references_stay_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('<a href="X.example">x</a>', [{"type": "text_link", "offset": 0, "length": 1, "url": "http://x.example/"}]),
+        ('<a href="nonsense">x</a><a>y</a>', []),
+        (
+            '<tg-emoji emoji-id="53683">👍</tg-emoji>',
+            [{"type": "custom_emoji", "offset": 0, "length": 2, "custom_emoji_id": "53683"}],
+        ),
+    ],
+)
+def test_links_and_custom_emoji(source: str, expected: list[dict[str, Any]]) -> None:
+    """A link keeps its address in Telegram's spelling, a wrong one is plain text, a custom emoji keeps its number."""
+    assert parse_html(source)[1] == expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("/train head", [("bot_command", 0, 6)]),

@@ -19,10 +19,14 @@ OK, BROKEN = 200, 500
 
 @dataclass
 class Receiver:
-    """A bot's own server: takes what is brought, with the answers that it was told to give first."""
+    """A bot's own server: takes what is brought, with the answers that it was told to give first.
+
+    `bodies` are what it says in the first answers: the type and the content.
+    """
 
     port: int = 0
     answers: list[int] = field(default_factory=list)
+    bodies: list[tuple[str, str]] = field(default_factory=list)
     secrets: list[str | None] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     came: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -38,11 +42,13 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:]
-                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head)}
+                lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:]
+                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
                 await self._take(headers, await reader.readexactly(int(headers["content-length"])))
                 code = self.answers.pop(0) if self.answers else OK
-                writer.write(f"HTTP/1.1 {code} Said\r\ncontent-length: 0\r\n\r\n".encode())
+                kind, body = self.bodies.pop(0) if self.bodies else ("text/plain", "")
+                head = f"HTTP/1.1 {code} Said\r\nContent-Type: {kind}\r\nContent-Length: {len(body.encode())}"
+                writer.write(f"{head}\r\n\r\n{body}".encode())
         writer.close()
 
     async def _take(self, headers: dict[str, str], body: bytes) -> None:
@@ -214,6 +220,67 @@ async def test_deliveries_can_be_faulty(bot: Bot, ada: Person, receiver: Receive
     await receiver.have(6)
     assert receiver.texts == ["lost once", *["heard twice"] * 2, *["thrice"] * 3]
     assert (await bot.idle())["last_error_message"] == "Wrong response from the webhook: 502 Bad Gateway"
+
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", json.dumps({"method": "sendMessage", "chat_id": ADA, "text": "pong"})),
+        (f"{FORM}; charset=utf-8", f"method=SENDMESSAGE&chat_id={ADA}&text=pong"),
+        (
+            "multipart/form-data; boundary=x",
+            "".join(MULTIPART.format(*part) for part in (("method", "sendMessage"), ("chat_id", ADA), ("text", "pong")))
+            + "--x--\r\n",
+        ),
+    ],
+)
+async def test_a_method_in_the_answer_is_carried_out(
+    bot: Bot, ada: Person, receiver: Receiver, kind: str, body: str
+) -> None:
+    """A bot may call a method in its answer, in the forms in which it calls any."""
+    receiver.bodies = [(kind, body)]
+    await bot.ask("setWebhook", url=receiver.url)
+    await ada.say("ping")
+    await ada.wait_for(lambda m: m["text"] == "pong")
+    assert "last_error_message" not in await bot.idle()
+
+
+async def test_nonsense_in_the_answer_harms_nobody(bot: Bot, ada: Person, receiver: Receiver) -> None:
+    """An answer that is no call, or a wrong one, confirms the update all the same."""
+    receiver.bodies = [
+        ("application/json", "{"),
+        ("application/json", '{"ok": true}'),
+        ("application/json", '{"method": "sendPigeon"}'),
+        ("application/json", '{"method": "sendMessage", "chat_id": 5, "text": "x"}'),
+        ("application/json", '{"method": "getUpdates"}'),
+        ("multipart/form-data", "x"),
+        ("text/html", "<p>method</p>"),
+    ]
+    wanted = len(receiver.bodies) + 1
+    await bot.ask("setWebhook", url=receiver.url)
+    for number in range(wanted):
+        await ada.say(str(number))
+    await receiver.have(wanted)
+    assert "last_error_message" not in await bot.idle()
+    assert receiver.texts == [str(number) for number in range(wanted)]
+
+
+async def test_an_answer_may_end_the_webhook(bot: Bot, ada: Person, receiver: Receiver) -> None:
+    """A bot that answers with deleteWebhook gets no more updates there; those that wait can be polled."""
+    receiver.bodies = [("application/json", '{"method": "deleteWebhook"}')]
+    await bot.ask("setWebhook", url=receiver.url)
+    await ada.say("last")
+    await receiver.have(1)
+    async with asyncio.timeout(10):
+        while (await bot.info())["url"]:
+            pass
+    await ada.say("for the poll")
+    updates = (await bot.ask("getUpdates"))["result"]
+    assert [update["message"]["text"] for update in updates] == ["for the poll"]
 
 
 async def test_it_stops_at_once_with_a_hung_webhook(receiver: Receiver) -> None:

@@ -19,7 +19,7 @@ time.sleep(120)
 SUPERVISOR = """
 import sys
 from cli.supervisor import supervise
-sys.exit(supervise({name: [sys.executable, "-c", sys.argv[1], name] for name in sys.argv[2:]}))
+sys.exit(supervise({name: [sys.executable, "-c", sys.argv[2], name] for name in sys.argv[3:]}, float(sys.argv[1])))
 """
 
 
@@ -33,8 +33,8 @@ def until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 
 @contextmanager
-def supervising(service: str, *names: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, service, *map(str, names)])
+def supervising(service: str, *names: Path, patience: float = 60.0) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(patience), service, *map(str, names)])
     try:
         yield process
     finally:

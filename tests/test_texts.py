@@ -18,7 +18,8 @@ from bot.markup import fill
 from storage.errors import ModelError
 from storage.texts import Text, read_text, write_text
 
-TALKING = set((ROOT / "bot").glob("*.py")) - {ROOT / "bot" / "polling.py"}  # Which talks to the log alone.
+SILENTLY = {ROOT / "bot" / name for name in ("metrics.py", "monitor.py", "polling.py")}  # They talk to programs alone.
+TALKING = set((ROOT / "bot").glob("*.py")) - SILENTLY
 OTHERS = [language for language in LANGUAGES if language != ENGLISH]
 WORDS = st.text(max_size=20)
 VALUES = st.one_of(st.integers(), WORDS, st.floats(allow_nan=False))

@@ -34,7 +34,7 @@ from trainer.network.learner import Start
 from trainer.network.plan import Plan
 from trainer.network.weights import FILE, read_weights
 from trainer.progress import Progress
-from trainer.records import builder
+from trainer.records import builder, folders
 from trainer.records.reading import RecordSamples, opened
 from trainer.report.board import Board
 from trainer.snapshot import Snapshot
@@ -177,7 +177,7 @@ class Fitting:
         check = self._run.options.mode != "head"  # Which does not read them.
         folder = self._settings.records_dir
         builder.build(data, folder, progress=report, read=self._box.photos.read, check=check)
-        builder.remove_others(folder, data.id)
+        folders.remove_others(folder, data.id)
 
     def _learn_head(self, data: Snapshot) -> tuple[Snapshot, Backbone, Head]:
         """The last layer, on features of every photo that can be read; the others are left out of the snapshot."""

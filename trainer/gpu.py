@@ -17,6 +17,7 @@ from storage.texts import Text, read_text
 
 MIB = 1024 * 1024
 START_SECONDS = 60.0  # TensorFlow gets so long to start and to look for devices.
+NO_DRIVER = Text("There is no NVIDIA driver on this computer, so training uses the CPU.")
 # The module of each process of ours that uses a GPU.
 OURS: Mapping[str, Literal["training", "answering"]] = {"trainer.run": "training", "serving.modest": "answering"}
 
@@ -114,9 +115,7 @@ def _told(ask: Callable[[], Any]) -> Any:
 
 def _in_words(error: Any) -> Text:
     words = {
-        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: Text(
-            "There is no NVIDIA driver on this computer, so training uses the CPU."
-        ),
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,
         pynvml.NVML_ERROR_DRIVER_NOT_LOADED: Text(
             "The NVIDIA driver is installed but not running; restart the computer."
         ),

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import structlog
 import tensorflow as tf
+from structlog.contextvars import bound_contextvars
 
 from serving.backend import Probabilities
 from serving.graph import Graph
@@ -283,6 +284,11 @@ class Pipeline:
 
 def work(box: Box, run_id: int, token: int) -> None:
     """Do the run and write its final state."""
+    with bound_contextvars(run=run_id):
+        _work(box, run_id, token)
+
+
+def _work(box: Box, run_id: int, token: int) -> None:
     runs = Runs(box.database)
     run = runs.get(run_id)
     keras.utils.set_random_seed(run.options.seed)

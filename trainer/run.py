@@ -19,7 +19,7 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     settings = read_settings()
-    configure_logs(settings.logging.level)
+    configure_logs(settings.logging.level, style=settings.logging.format, process="training run")
     # TensorFlow takes seconds to import: the parent is followed by then.
     from trainer.pipeline import open_box, work  # noqa: PLC0415
     from trainer.standby import wait  # noqa: PLC0415

@@ -120,6 +120,11 @@ class Alarm:
         self._scheduler.shutdown(wait=False)
 
     @property
+    def looks(self) -> bool:
+        """Whether the planner will look again."""
+        return bool(self._scheduler.running) and self._job.next_run_time is not None
+
+    @property
     def next_look(self) -> datetime:
         moment: datetime = self._job.next_run_time
         return moment

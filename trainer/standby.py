@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 import tensorflow as tf
 
+from storage.disk import Reserve
 from trainer import snapshot
 from trainer.faults import in_plain_words
 from trainer.features.store import FeatureStore
@@ -24,13 +25,14 @@ def wait(box: Box, orders: "queue.SimpleQueue[str]", settle: float = SETTLE_SECO
     None where the process should make way for another: what it took of a GPU's memory is given back only by its end.
     """
     looked, before = None, None
+    reserve = Reserve.of(box.settings)
     importlib.import_module("trainer.report.report")  # What draws takes a while to import, too.
     while True:
         try:
             return orders.get(timeout=settle)
         except queue.Empty:
             now = box.photos.last_change()
-        if box.settings.training.idle_features and now == before != looked:
+        if box.settings.training.idle_features and now == before != looked and not reserve.short():
             looked = now
             if _look(box, lambda: not orders.empty()) and tf.config.list_physical_devices("GPU") and orders.empty():
                 return None

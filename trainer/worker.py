@@ -13,9 +13,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from storage import lifeline
 from storage.errors import LeaseLostError
+from storage.logs import relay
 from storage.runs import Run, Runs, RunState
 from storage.texts import Text
 
@@ -67,6 +69,10 @@ class Worker:
 
     def work(self, run: Run, watch: Callable[[Run], None] | None = None) -> Run:
         """Work a claimed run to its end. `watch` sees it a few times a second."""
+        with bound_contextvars(run=run.id):
+            return self._work(run, watch)
+
+    def _work(self, run: Run, watch: Callable[[Run], None] | None) -> Run:
         log.info("run started", run=run.id, mode=run.options.mode, backbone=run.options.backbone)
         child = self._ordered(run)
         try:
@@ -149,13 +155,17 @@ def end(child: Child) -> None:
 
 
 def _start() -> Child:
-    return subprocess.Popen(
+    child = subprocess.Popen(
         lifeline.child("trainer.run"),
         stdin=subprocess.PIPE,  # Its lifeline, by which it is also told what to work.
+        stderr=subprocess.PIPE,
         bufsize=0,
         env={**DEFAULTS, **os.environ, lifeline.VARIABLE: "1"},
         start_new_session=True,  # Ctrl-C is ours to pass on.
     )
+    assert child.stderr is not None  # noqa: S101  It was asked for just now.
+    relay(child.stderr, "training run")
+    return child
 
 
 def _tell(child: Child, order: bytes) -> bool:

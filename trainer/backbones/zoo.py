@@ -11,7 +11,7 @@ import numpy as np
 
 from storage.errors import BackboneError
 from storage.files import sha256_of
-from trainer.backbones import inception, lite0
+from trainer.backbones import files, inception, lite0
 
 NAMES = ("inception_v3", "efficientnet_lite0")
 
@@ -40,7 +40,7 @@ def load(name: str, weights: str = "imagenet", cache: Path | None = None) -> Bac
         path = inception.weights_file(weights, cache)
         return _backbone(name, inception.build(path), sha256_of(path))
     if name == "efficientnet_lite0":
-        path, sha256 = lite0.checkpoint()
+        path, sha256 = files.lite0()
         return _backbone(name, lite0.build(path), sha256)
     raise _unknown(name)
 

@@ -5,6 +5,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ class FeatureStore:
     byte that the disk lost, costs that photo's features and nothing else. Of several records of one photo the last
     counts. Several processes may append; `missing` and `rows` know what any of them has appended until then.
 
+    The file may be replaced by one with fewer photos (see tidy.py): rows that were given out go on reading the old one.
     A million photos take 40 MB of memory, however many features each has.
     """
 
@@ -38,20 +40,23 @@ class FeatureStore:
         self.path = folder / f"{backbone}-{digest}-input{INPUT_VERSION}{variant}.features"
         self.mirrored = mirrored
         self._record = np.dtype([("sha256", "u1", 32), ("features", "<f4", dimension), ("crc", "<u4")])
+        self._file: tuple[int, int, bytes] | None = None  # Which file was looked at, and the last record seen in it.
         self._seen = 0  # Records that were looked at, good or not.
-        self._keys = _keys(np.zeros((0, 32), np.uint8))  # Of the good ones, ascending, each once.
+        self._keys = keys_of(np.zeros((0, 32), np.uint8))  # Of the good ones, ascending, each once.
         self._places: Places = np.zeros(0, np.int64)  # Where in the file each of them is.
 
     def missing(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Which of the photos have no features yet, shape (n,)."""
-        return ~self._find(hashes)[1]
+        with self._opened() as file:
+            return ~self._find(hashes, file)[1]
 
     def rows(self, hashes: Hashes) -> "FeatureRows":
         """Features of the photos, in their order. Raises KeyError for a missing one."""
-        at, found = self._find(hashes)
-        if not found.all():
-            raise KeyError(hashes[~found][0].tobytes().hex())
-        return FeatureRows(self.path, self._record, self._places[at])
+        with self._opened() as file:
+            at, found = self._find(hashes, file)
+            if not found.all():
+                raise KeyError(hashes[~found][0].tobytes().hex())
+            return FeatureRows(file, self._record, self._places[at])
 
     def append(self, hashes: Hashes, features: Features) -> None:
         """Keep features, float32 (n, dimension). A kill cannot take them away any more; a power cut can, until `sync`.
@@ -64,8 +69,7 @@ class FeatureStore:
         content = records.view(np.uint8).reshape(len(records), self._record.itemsize)
         records["crc"] = [zlib.crc32(row[:-4].data) for row in content]
         make_folder(self.path.parent)
-        with self.path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # Given back when the file is closed, also by a kill.
+        with locked(self.path) as file:
             self._cut_torn_tail(file)
             file.write(content.data)
 
@@ -81,52 +85,95 @@ class FeatureStore:
         if size % self._record.itemsize:
             file.truncate(size - size % self._record.itemsize)
 
-    def _find(self, hashes: Hashes) -> tuple[Places, NDArray[np.bool_]]:
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO | None]:
+        """The file, None where there is none; where it is another one than before, what is known of that is dropped."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            self._forget()
+            yield None
+            return
+        with file:
+            if self._file is not None and self._file != self._identity(file):
+                self._forget()
+            yield file
+
+    def _forget(self) -> None:
+        self._file, self._seen = None, 0
+        self._keys, self._places = self._keys[:0], self._places[:0]
+
+    def _identity(self, file: BinaryIO) -> tuple[int, int, bytes]:
+        """Of what was seen of it. The last record, too, as the number of a file that is gone is given again."""
+        status, size = os.fstat(file.fileno()), self._record.itemsize
+        last = os.pread(file.fileno(), size, (self._seen - 1) * size) if self._seen else b""
+        return status.st_dev, status.st_ino, last
+
+    def _find(self, hashes: Hashes, file: BinaryIO | None) -> tuple[Places, NDArray[np.bool_]]:
         """Where each photo is among the known ones, and whether it is there at all."""
-        self._take_in_new()
-        keys = _keys(hashes)
+        if file is not None:
+            self._take_in_new(file)
+        keys = keys_of(hashes)
         at = np.searchsorted(self._keys, keys)
         found = at < len(self._keys)
         found[found] = self._keys[at[found]] == keys[found]
         return at, found
 
-    def _take_in_new(self) -> None:
-        found = list(self._new())
+    def _take_in_new(self, file: BinaryIO) -> None:
+        found = list(good_records(file, self._record, self._seen))
         if not found:
             return
-        keys = np.concatenate([self._keys, *(part for part, _ in found)])
-        places = np.concatenate([self._places, *(part for _, part in found)])
+        self._seen += sum(count for _, _, count in found)
+        self._file = self._identity(file)
+        keys = np.concatenate([self._keys, *(part for part, _, _ in found)])
+        places = np.concatenate([self._places, *(part for _, part, _ in found)])
         # From the end, as `unique` points to the first of those that are equal.
         self._keys, last = np.unique(keys[::-1], return_index=True)
         self._places = places[::-1][last]
 
-    def _new(self) -> Iterator[tuple[NDArray[Any], Places]]:
-        """The keys and places of the good records that were not looked at yet, part by part."""
-        size = self._record.itemsize
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(self._seen * size)
-            while content := file.read(max(1, PART_BYTES // size) * size):
-                count = len(content) // size
-                view = memoryview(content)
-                records = np.frombuffer(content, self._record, count)
-                crcs = [zlib.crc32(view[at : at + size - 4]) for at in range(0, count * size, size)]
-                good = np.flatnonzero(records["crc"] == np.array(crcs, np.uint32))
-                yield _keys(records["sha256"][good]), good + self._seen
-                self._seen += count
+
+@contextmanager
+def locked(path: Path) -> Iterator[BinaryIO]:
+    """A file of features, made if need be, to which nobody else appends; nor does anybody replace it."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # Given back when the file is closed, also by a kill.
+            if _is_at(file, path):
+                yield file
+                return
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether it is still this file that has the name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def good_records(file: BinaryIO, record: np.dtype[Any], start: int) -> Iterator[tuple[NDArray[Any], Places, int]]:
+    """Part by part, from the record `start` on: the keys and places of the good ones, and how many were looked at."""
+    size = record.itemsize
+    file.seek(start * size)
+    while content := file.read(max(1, PART_BYTES // size) * size):
+        count = len(content) // size
+        view = memoryview(content)
+        records = np.frombuffer(content, record, count)
+        crcs = [zlib.crc32(view[at : at + size - 4]) for at in range(0, count * size, size)]
+        good = np.flatnonzero(records["crc"] == np.array(crcs, np.uint32))
+        yield keys_of(records["sha256"][good]), good + start, count
+        start += count
 
 
 class FeatureRows:
     """Features of photos, float32 (n, dimension), from the file, a slice at a time. Slices are copies."""
 
-    def __init__(self, path: Path, record: np.dtype[Any], places: Places) -> None:
+    def __init__(self, file: BinaryIO | None, record: np.dtype[Any], places: Places) -> None:
         self.shape = len(places), record["features"].shape[0]
         self._places = places
         self._mapped = 0  # Rows that were read since the map was given back.
-        if len(places):
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if file is not None and len(places):
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._features = np.frombuffer(self._map, record, len(self._map) // record.itemsize)["features"]
 
     def __len__(self) -> int:
@@ -150,6 +197,6 @@ class FeatureRows:
             self._mapped = 0
 
 
-def _keys(hashes: NDArray[Any]) -> NDArray[Any]:
+def keys_of(hashes: NDArray[Any]) -> NDArray[Any]:
     """The hashes as values that sort and compare; S drops zeros at the end, which no two hashes differ by."""
     return np.ascontiguousarray(hashes).view("S32").ravel()

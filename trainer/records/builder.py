@@ -1,33 +1,28 @@
 """TFRecords of snapshots, readable by plain TensorFlow and by the slim scripts; a new snapshot costs what changed."""
 
-import fcntl
 import json
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import structlog
 
 from storage.database import open_database
 from storage.errors import RecordsError, RetrainbotError
-from storage.files import TEMPORARY, make_folder, remove_unfinished
 from storage.lifeline import follow_parent
 from storage.logs import configure_logs
 from storage.photos import Photos
 from storage.settings import read_settings
 from trainer.records import tutorial
+from trainer.records.folders import alone, folders
 from trainer.records.layout import SHARD_BYTES, Cut, plan
-from trainer.records.manifest import Places, Records, faults, load, locked
+from trainer.records.manifest import Places, Records, faults, load
 from trainer.records.shards import BuiltRecords, Read, Source, Told, publish
 from trainer.snapshot import Snapshot, take
 
-LOCK = ".lock"
 SAMPLE = 32  # Photos that tell how large the others are.
 
 log = structlog.get_logger()
@@ -49,7 +44,7 @@ def build(
     Raises RecordsError naming a photo that is missing or was changed by hand.
     """
     source, target = Source(snapshot, read, progress), folder / snapshot.id
-    with _alone(folder):
+    with alone(folder):
         base, mended = _base(folder, target)
         damaged = faults(base, check=check) if base else []
         mended += [f"{name} was missing or damaged, or did not belong there." for name in damaged]
@@ -62,44 +57,10 @@ def build(
         return publish(source, parts, target, base, mended)
 
 
-def remove_others(folder: Path, snapshot: str) -> None:
-    """Remove the records of every other snapshot from `folder`, but for those that somebody has opened."""
-    with _alone(folder):
-        for other in _folders(folder):
-            if other.name != snapshot:
-                _remove(other)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until nobody else builds in the folder, and remove what killed builds left there."""
-    make_folder(folder)
-    with (folder / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # Given back when the file is closed, also by a kill.
-        remove_unfinished(folder)
-        yield
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _remove(folder: Path) -> None:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except BlockingIOError:  # Somebody reads them.
-            return
-        except OSError:  # There is no manifest, so nobody can.
-            pass
-        unfinished = folder.rename(folder.parent / f"{TEMPORARY}{uuid4().hex}")
-        shutil.rmtree(unfinished)
-
-
 def _base(folder: Path, target: Path) -> tuple[Records | None, list[str]]:
     """The records to start from, the snapshot's own before the newest; and those that cannot be used, in words."""
     damaged: list[str] = []
-    newest = sorted(_folders(folder), key=lambda path: (path == target, path.stat().st_mtime_ns), reverse=True)
+    newest = sorted(folders(folder), key=lambda path: (path == target, path.stat().st_mtime_ns), reverse=True)
     for candidate in newest:
         try:
             return load(candidate), damaged

@@ -75,6 +75,10 @@ class Records:
         places = np.minimum(np.searchsorted(self._known, wanted), len(self.index) - 1)
         return np.where(self._known[places] == wanted, places, -1)
 
+    def among(self, hashes: Hashes) -> NDArray[np.bool_]:
+        """Which photos of `index` are among these, uint8 (n, 32)."""
+        return np.isin(self._known, _keys(hashes))
+
     @cached_property
     def _known(self) -> NDArray[Any]:
         return _keys(self.index["sha256"])
