@@ -111,7 +111,9 @@ async def test_a_kept_version_can_be_served_all_the_same(
         assert picture["caption"].endswith("on test photos\n#3 蝴蝶兰 白色")
         assert picture["reply_to_message"]["message_id"] == ended["message_id"]
         await chat.person.tap(ended["message_id"], buttons(ended)["Serve it all the same"])
-        await chat.person.wait_for(lambda message: message.get("text") == f"Version {second} answers as soon as it has loaded.")
+        await chat.person.wait_for(
+            lambda message: message.get("text") == f"Version {second} answers as soon as it has loaded."
+        )
         served = stores.models.served()
         assert served
         assert served.version == second
