@@ -1,18 +1,18 @@
-# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that
-# `make test` installs Debian's chromium where it runs as root and finds no browser.
+# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that `make test`
+# installs Debian's chromium and postgresql where it runs as root and finds none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 
 .DELETE_ON_ERROR: # So that no half-made .venv is taken for a whole one.
-.PHONY: demo test browser lint bench texts picture lock clean
+.PHONY: demo test browser postgres lint bench texts picture lock clean
 
 # TensorFlow for GPUs does all that the one for CPUs does, so the demo is content with either.
 demo: $(if $(wildcard $(VENV)/.gpu),$(VENV)/.gpu,$(VENV)/.cpu)
 	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(FRESH),--fresh) $(if $(PORT),--port $(PORT))
 
-test: lint browser
+test: lint browser postgres
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
@@ -27,6 +27,13 @@ browser:
 	|| { [ "$$(id -u)" = 0 ] && echo "Installing chromium for the tests ..." && apt-get -qq update >/dev/null \
 	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
 	|| echo "NO BROWSER: the tests of the web chat will be skipped. Install one: apt-get install chromium"
+
+# What is stored is tested on PostgreSQL, too. Where it is not to be had, those tests are skipped, and say so.
+postgres:
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && echo "Installing postgresql for the tests ..." && apt-get -qq update >/dev/null \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql >/dev/null; } \
+	|| echo "NO POSTGRESQL: the tests of it will be skipped. Install it: apt-get install postgresql"
 
 # Brings the catalogues of texts up to date with the code.
 texts: $(VENV)/.dev

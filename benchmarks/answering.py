@@ -161,7 +161,7 @@ async def _measure(backbone: str, bare: Bare, settings: Settings, files: Sequenc
 
 async def _predict(settings: Settings, bare: Bare, files: Sequence[Path], count: int) -> None:
     """From stored photos to predictions, with many in flight and nothing of a chat around it."""
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     backend = Local()
     decoders = ThreadPoolExecutor(os.cpu_count())
     with Decoder(settings.images, os.cpu_count() or 1) as decoder:
@@ -292,7 +292,7 @@ def _photos(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _stored(settings: Settings) -> int:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     with database.read() as session:
         count = session.scalar(select(func.count()).where(ReceivedRow.photo.is_not(None))) or 0
     database.close()

@@ -98,7 +98,7 @@ def _done(runs: Runs) -> int:
 
 @contextmanager
 def _training(settings: Settings) -> Iterator[Runs]:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     command = lifeline.child("cli.main", *_options(settings), "train", "--mode", "full", "--backbone", BACKBONE)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

@@ -62,7 +62,7 @@ class Made:
 
     def photos(self) -> Photos:
         settings = self.settings
-        database = Database(settings.database_file)
+        database = Database(settings.database_place)
         return Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
 
     @cached_property

@@ -47,7 +47,7 @@ def main() -> None:
         settings = Settings(data=Path(scratch) / "data")
         with Decoder(settings.images, cores) as decoder:
             store = Photos(
-                Database(settings.database_file),
+                Database(settings.database_place),
                 settings.photos_dir,
                 settings.unlabelled_dir,
                 settings.images,

@@ -192,7 +192,7 @@ async def staged(people: int = 1, *, folder: Path | None = None, webhook: bool =
         sandbox = await stack.enter_async_context(running())
         users = range(FIRST_PERSON, FIRST_PERSON + people)
         settings = Settings(data=scratch / "data")
-        database = Database(settings.database_file)
+        database = Database(settings.database_place)
         stack.callback(database.close)
         bot = BotProcess(settings.data, _environment(sandbox.url, users, webhook=webhook))
         stack.push_async_callback(bot.kill)

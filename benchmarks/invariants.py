@@ -50,7 +50,7 @@ class Findings:
 
 def check(settings: Settings, sent: Sequence[Sent]) -> Findings:
     """Everything, for a data folder into which exactly these photos were sent."""
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     try:
         findings = Findings(
             catalogue=[*catalogue(database, settings), *history(database)],

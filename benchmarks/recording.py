@@ -55,7 +55,7 @@ def main() -> None:
 def _first(source: Path, scratch: Path) -> None:
     """Both in turns, to the disk and not only to its cache."""
     settings = Settings(data=scratch / "data")
-    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
+    photos = Photos(Database(settings.database_place), settings.photos_dir, settings.unlabelled_dir, settings.images)
     import_folder(source, photos)
     data, copied, built = take(photos), list[float](), list[float]()
     builder.build(data, scratch / "warm")

@@ -34,7 +34,7 @@ def network(folder: Path) -> None:
 
 def publish(settings: Settings, graph: Path, classes: Sequence[str], backbone: str = "small", side: int = SIDE) -> int:
     """Serve a version made of this SavedModel, and return its number."""
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     models, runs = Models(database, settings.models_dir), Runs(database)
     runs.enqueue(RunOptions.from_settings(Training()), "benchmark")
     run = runs.claim("benchmark", timedelta(minutes=1))

@@ -85,7 +85,7 @@ def main() -> None:
 
 
 async def _measure(settings: Settings, numbers: list[int], swaps: int) -> None:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     models = Models(database, settings.models_dir)
     async with _served(settings, models) as (rollout, stream):
         flow = asyncio.create_task(stream.flow())

@@ -53,7 +53,7 @@ class Stage:
         shutil.copytree(orchids / "photos", source)
         self.later = self._hold_back(source)
         self.command("import", str(source))
-        self.database = Database(self.settings.database_file)
+        self.database = Database(self.settings.database_place)
         self.photos = Photos(
             self.database, self.settings.photos_dir, self.settings.unlabelled_dir, self.settings.images
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from storage.chats import Chats
-from storage.database import Database
+from storage.database import Database, open_database
 from storage.disk import Reserve
 from storage.follows import Follows
 from storage.gpus import GpuReports
@@ -41,7 +41,7 @@ class Stores:
 
 def open_stores(settings: Settings, decode: Callable[[bytes], NormalPhoto] | None = None) -> Stores:
     """`decode` makes photos normal, else it is done in this process. Raises DatabaseError."""
-    database = Database(settings.database_file)
+    database = open_database(settings)
     photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images, decode=decode)
     return Stores(
         database,

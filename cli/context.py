@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from cli.output import Output
-from storage.database import Database
+from storage.database import Database, open_database
 from storage.models import Models
 from storage.photos import Decode, Photos
 from storage.runs import Runs
@@ -25,7 +25,7 @@ class Context:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_file)
+        return open_database(self.settings)
 
     @cached_property
     def photos(self) -> Photos:

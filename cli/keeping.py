@@ -11,7 +11,6 @@ import typer
 
 from cli.context import Context
 from storage.backup import back_up
-from storage.dump import scrub
 from storage.errors import ForgetError, RetrainbotError, SettingsError
 from storage.forgetting import Forgetting, Person, Trace
 from storage.restore import restore as bring_back
@@ -146,7 +145,7 @@ def _clean(state: Context) -> Iterator[str]:
     if (state.settings.data / "tutorial").exists():
         yield f"{state.settings.data / 'tutorial'} was made by hand and may hold photos: delete it, or build it anew."
     try:
-        scrub(state.database)
+        state.database.scrub()
     except (RetrainbotError, OSError) as error:
         yield f"What was deleted may still be read in the file of the database ({error}); forget somebody again later."
 

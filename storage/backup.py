@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.database import Database, now
+from storage.database import Database, now, open_database
 from storage.dump import NAME, dumped
 from storage.errors import BackupError, ModelError
 from storage.files import TEMPORARY, locked, make_folder, sha256_of, write_durably
@@ -160,7 +160,7 @@ def back_up(folder: Path, settings: Settings, *, quick: bool = False, told: Told
     if folder.resolve().is_relative_to(data.resolve()):
         raise BackupError(f"{folder} lies in the data folder, and would be lost with it. Name a folder elsewhere.")
     _check_use(folder)
-    database = Database(settings.database_file)
+    database = open_database(settings)
     try:
         photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         reindex(photos)

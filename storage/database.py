@@ -1,35 +1,26 @@
-"""One SQLite file, used by several processes at once."""
+"""The database: a file of SQLite's, or a database of PostgreSQL's. What differs between them is in two modules."""
 
-import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from storage.errors import DatabaseError
+from storage.settings import Settings
+from storage.sqlite import Sqlite
+from storage.texts import Text
 
-BUSY_TIMEOUT_MS = 30_000  # How long a writer waits for another one.
-# What to do about an error of SQLite's, by the start of its name.
-ADVICE = {
-    "SQLITE_BUSY": "Another process keeps it locked; stop that one and try again.",
-    "SQLITE_CANTOPEN": "Check that its folder can be written by this user.",
-    "SQLITE_CORRUPT": "It is damaged; restore it from a backup.",
-    "SQLITE_FULL": "Free some space on its disk.",
-    "SQLITE_IOERR": "Check its disk.",
-    "SQLITE_NOTADB": "It is damaged, or something else; restore it from a backup.",
-    "SQLITE_PERM": "Check that it can be written by this user.",
-    "SQLITE_READONLY": "Check that it can be written by this user.",
-}
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -38,80 +29,121 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Database:
-    """`read()` and `write()` give a session each; a write is one immediate transaction, all of it or nothing."""
+class Kind(Protocol):
+    """What differs between SQLite and PostgreSQL.
 
-    def __init__(self, file: Path) -> None:
-        """Open the database and bring its schema up to date.
+    A transaction of `reading` sees one moment, whatever others write meanwhile. One of `writing` begins when no other
+    one is under way, and sees all that was written before. `error` is what the driver raises.
+    """
+
+    name: str  # For people: it shows no password.
+    reading: Engine
+    writing: Engine
+    error: type[Exception]
+    file: Path | None  # Where all of it is in one.
+
+    def advice(self, cause: BaseException) -> Text | None:
+        """What to do about an error that is the machine's fault; None where it is ours."""
+
+    def scrub(self) -> None:
+        """Write all of it anew, so that nothing of what was deleted can be read any more."""
+
+
+class Database:
+    """`read()` and `write()` give a session each; a write is all of it or nothing, and no two are ever under way."""
+
+    def __init__(self, place: Path | str) -> None:
+        """Open the database and bring its schema up to date. `place` is a file, or the address of PostgreSQL's.
 
         Raises DatabaseError where it cannot be opened, is damaged, or was written by a newer version.
         """
-        self.file = file
-        self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin)
-        self._writer = self._engine.execution_options(writes=True)
-        self._turn = threading.RLock()  # SQLite's own waiting is a sleep of up to 0.1 s; other processes wait by it.
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with self._explained():
-                _migrate(self._writer)
-        except OSError as error:
-            raise DatabaseError(
-                "The folder {parent} cannot be made ({strerror}).", parent=file.parent, strerror=error.strerror
-            ) from error
+        self._kind = kind_of(place)
+        weakref.finalize(self, self._kind.reading.dispose)  # A server wants to be told that nobody is there any more.
+        self._turn = threading.RLock()  # So that threads wait for each other here, where it costs nothing.
+        with self._explained():
+            _migrate(self._kind)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Raises DatabaseError where the disk, its rights or the file do not allow it; so does `write`."""
-        with self._explained(), Session(self._engine, expire_on_commit=False) as session:
+        """Raises DatabaseError where disk, rights, file or server do not allow it; so does `write`."""
+        with self._explained(), Session(self._kind.reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with self._turn, self._explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn,
+            self._explained(),
+            Session(self._kind.writing, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             session.connection()  # Takes the lock now, not at the first statement: it guards files as well.
             yield session
 
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None for PostgreSQL."""
+        return self._kind.file
+
+    def scrub(self) -> None:
+        """Write the database anew, so that nothing of what was deleted can be read in its files any more.
+
+        Others wait meanwhile if they want to write. Raises DatabaseError as `read` does.
+        """
+        with self._turn, self._explained():
+            self._kind.scrub()
+
     def close(self) -> None:
-        self._engine.dispose()
+        self._kind.reading.dispose()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (DriverError, sqlite3.Error) as error:
-            cause = error.orig if isinstance(error, DriverError) else error
-            code = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
-            if code not in ADVICE:  # Not the machine's fault but ours.
+        except (DBAPIError, self._kind.error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            advice = self._kind.advice(cause)
+            if advice is None:
                 raise
             raise DatabaseError(
-                "The database {file} cannot be used ({cause}). {advice}",
-                file=self.file,
-                cause=cause,
-                advice=ADVICE[code],
+                "The database {name} cannot be used ({cause}). {advice}",
+                name=self._kind.name,
+                cause=" ".join(str(cause).split()),
+                advice=advice,
             ) from error
 
 
-def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # The driver would begin transactions by itself, and always deferred ones.
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+def open_database(settings: Settings) -> Database:
+    """The configured database, with the data folder beside it. Raises DatabaseError."""
+    _make_folder(settings.data)
+    return Database(settings.database_place)
 
 
-def _begin(connection: Any) -> None:
-    # A reader that turns writer half-way fails at once if somebody else wrote; a writer that says so waits its turn.
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(
+            "The folder {parent} cannot be made ({strerror}).", parent=folder, strerror=error.strerror
+        ) from error
 
 
-def _migrate(engine: Engine) -> None:
+def kind_of(place: Path | str) -> Kind:
+    """Connects to nothing yet."""
+    if not str(place).startswith("postgresql"):
+        file = Path(place)
+        _make_folder(file.parent)
+        return Sqlite(file)
+    from storage.postgresql import Postgresql  # noqa: PLC0415  The driver is loaded only where it is used.
+
+    return Postgresql(str(place))
+
+
+def _migrate(kind: Kind) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    with engine.connect() as connection:
+    with kind.reading.connect() as connection:
         present = MigrationContext.configure(connection).get_current_revision()
     if present == script.get_current_head():
         return
@@ -121,6 +153,6 @@ def _migrate(engine: Engine) -> None:
             present=present,
         )
     # One transaction, so that two processes that start together migrate once and a kill leaves the old schema.
-    with engine.begin() as connection:
+    with kind.writing.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""The database in a file of its own, for backups. The one place that knows what kind of database there is."""
+"""The database in a file of its own, for backups. Only SQLite's can be: PostgreSQL has programs of its own for that."""
 
 import errno
 import os
@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from storage.database import Database
 from storage.errors import BackupError
 
-WAIT_SECONDS = 30.0  # For others that write.
 NAME = "retrainbot.db"  # How the file is called in a backup.
 
 
@@ -21,9 +20,13 @@ NAME = "retrainbot.db"  # How the file is called in a backup.
 def dumped(database: Database, target: Path) -> Iterator[Session]:
     """Write what is committed now to the file `target`, checked; others may read and write meanwhile.
 
-    Within the block, the session reads exactly what was written. Raises BackupError where the database is damaged,
-    OSError where the disk takes no more.
+    Within the block, the session reads exactly what was written. Raises BackupError where the database is damaged, or
+    PostgreSQL's, OSError where the disk takes no more.
     """
+    if database.file is None:
+        raise BackupError(
+            "The database is PostgreSQL's: back it up with pg_dump, and copy the folders photos and models after that."
+        )
     with closing(sqlite3.connect(database.file)) as source, closing(sqlite3.connect(target)) as copy:
         try:
             source.backup(copy)
@@ -51,19 +54,6 @@ def load(dumped: Path, data: Path) -> Database:
         except sqlite3.Error as error:
             raise _explained(error, dumped) from error
     return Database(dumped.rename(data / NAME))
-
-
-def scrub(database: Database) -> None:
-    """Write the database anew, so that nothing of what was deleted can be read in its file any more.
-
-    Others wait meanwhile if they want to write. Raises BackupError or OSError where it cannot be done.
-    """
-    try:
-        with closing(sqlite3.connect(database.file, WAIT_SECONDS, isolation_level=None)) as connection:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:
-        raise _explained(error, database.file) from error
 
 
 def _check(copy: sqlite3.Connection) -> None:

@@ -111,10 +111,9 @@ class History:
             .join(PhotoRow, PhotoRow.class_id == ClassRow.id)
             .where(PhotoRow.added_by == person_by)
             .group_by(ClassRow.name)
-            .order_by(ClassRow.name)
         )
         with self._photos.database.read() as session:
-            return dict(session.execute(query).all())
+            return dict(sorted(session.execute(query).all()))
 
     def _undo(self, wanted: Callable[[Session], int], by: str, key: str | None) -> Undone:
         with self._photos.act(UNDO, by, key) as undoing:
@@ -212,7 +211,7 @@ def _take_back(undoing: Act, act: int) -> None:
 def _bring_back(undoing: Act, act: int) -> None:
     """Photos return to where they were before the act."""
     session = undoing.session
-    changes = select(ChangeRow).where(ChangeRow.act == act, catalogue.change_in_effect())
+    changes = select(ChangeRow).where(ChangeRow.act == act, catalogue.change_in_effect()).order_by(ChangeRow.id)
     for change in session.scalars(changes).all():
         photo = session.get_one(PhotoRow, change.photo)
         before = session.get(ClassRow, change.before) if change.before is not None else None

@@ -11,8 +11,8 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
 
 from storage.database import Database, now
 from storage.tables import InboxRow
@@ -62,7 +62,8 @@ class Inbox:
             return
         at = self._clock()
         with self._database.write() as session:
-            session.execute(insert(InboxRow).on_conflict_do_nothing(), [self._row(arrival, at) for arrival in arrivals])
+            if new := self._new(session, arrivals):
+                session.execute(insert(InboxRow), [self._row(arrival, at) for arrival in new])
             for chat, album in {(arrival.chat, arrival.album) for arrival in arrivals if arrival.album}:
                 # More of it came, so the others of it wait a little longer.
                 others = update(InboxRow).where(*self._untried(), InboxRow.chat == chat, InboxRow.album == album)
@@ -126,6 +127,11 @@ class Inbox:
         old = delete(InboxRow).where(InboxRow.bot == self._bot, InboxRow.done_at < self._clock() - age)
         with self._database.write() as session:
             return len(session.execute(old.returning(InboxRow.update_id)).all())
+
+    def _new(self, session: Session, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        by_id = {arrival.id: arrival for arrival in reversed(arrivals)}
+        known = select(InboxRow.update_id).where(InboxRow.bot == self._bot, InboxRow.update_id.in_(by_id))
+        return [by_id[number] for number in sorted(by_id.keys() - set(session.scalars(known)))]
 
     def _row(self, arrival: Arrival, at: datetime) -> dict[str, Any]:
         return {

@@ -10,12 +10,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from storage.database import ADVICE, MIGRATIONS
+from storage.database import MIGRATIONS, kind_of
 from storage.errors import DatabaseError
+from storage.texts import Text
 
 
 class Schema(StrEnum):
@@ -24,21 +25,32 @@ class Schema(StrEnum):
     NEWER = "newer"  # Or of another program.
 
 
+def exists(place: Path | str) -> bool:
+    """Whether there may be something to look at: a server is not asked."""
+    return isinstance(place, str) or place.exists()
+
+
 @contextmanager
-def looking(file: Path) -> Iterator[Session]:
-    """Raises DatabaseError where the file cannot be read, now or within the block."""
-    engine = create_engine("sqlite://", creator=lambda: _connect(file), poolclass=NullPool)
+def looking(place: Path | str) -> Iterator[Session]:
+    """`place` is SQLite's file, or the address of PostgreSQL's.
+
+    Raises DatabaseError where it cannot be read, now or within the block.
+    """
+    kind = kind_of(place)
+    if isinstance(place, Path):
+        engine = create_engine("sqlite://", creator=lambda: _connect(place), poolclass=NullPool)
+    else:
+        engine = kind.reading.execution_options(postgresql_readonly=True)
     try:
         with Session(engine, expire_on_commit=False) as session:
             yield session
-    except (DriverError, sqlite3.Error) as error:
-        cause = error.orig if isinstance(error, DriverError) else error
-        code = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
+    except (DBAPIError, kind.error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         raise DatabaseError(
-            "The database {file} cannot be used ({cause}). {advice}",
-            file=file,
-            cause=cause,
-            advice=ADVICE.get(code, "It is not one of Retrainbot's; restore it from a backup."),
+            "The database {name} cannot be used ({cause}). {advice}",
+            name=kind.name,
+            cause=" ".join(str(cause).split()),
+            advice=kind.advice(cause) or Text("It is not one of Retrainbot's; restore it from a backup."),
         ) from error
     finally:
         engine.dispose()
@@ -57,7 +69,9 @@ def schema(session: Session) -> Schema:
 
 
 def damage(session: Session) -> str | None:
-    """What is broken in the file, in SQLite's words. Reads all of it."""
+    """What is broken in the file, in SQLite's words. Reads all of it. PostgreSQL looks after itself."""
+    if session.connection().dialect.name != "sqlite":
+        return None
     words = session.scalar(text("PRAGMA quick_check(1)"))
     return None if words == "ok" else str(words)
 

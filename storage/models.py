@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,18 +14,25 @@ from sqlalchemy.orm import Session
 
 from storage import labels
 from storage.database import Database, now
-from storage.errors import LabelError, ModelError
+from storage.errors import DatabaseError, LabelError, ModelError
 from storage.files import locked, move_durably, sha256_of, sync_tree, write_durably
 from storage.pointer import BOT, Served, StepBack, newest, point, untold, way
 from storage.runs import RunState, end, held
-from storage.tables import ServedRow, VersionRow
+from storage.tables import ServedRow, VersionRow, numbered
 from storage.texts import Text
 
 SURE_ABOVE = 0.7  # For a version whose photos were too few to choose by.
 MANIFEST, LABELS, GOLDEN = "manifest.json", "labels.txt", "golden.npz"
+FORMAT = 1  # Of a version's folder and its manifest; it rises with a change that older code must not pass over.
 
 
-class Manifest(BaseModel):
+class _Format(BaseModel):
+    """What can be read of every manifest, whatever else is in it."""
+
+    format: int = FORMAT
+
+
+class Manifest(_Format):
     """What a version was made of. `files` holds the SHA-256 of every other file in the folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -111,7 +118,7 @@ class Models:
         with self._database.write() as session:
             run = held(session, manifest.run, token)
             number = self._next_number(session)
-            stack.callback(shutil.rmtree, self.folder / str(number), ignore_errors=True)  # Unless all goes well.
+            stack.callback(self._take_back, number)  # Unless all goes well.
             move_durably(made, self.folder / str(number))
             session.add(
                 VersionRow(
@@ -219,6 +226,17 @@ class Models:
         with self._database.write() as session:
             session.get_one(ServedRow, step.id).told = True
 
+    def _take_back(self, number: int) -> None:
+        """Remove the folder of a version that has no row.
+
+        A server that goes away amid a commit leaves open whether there is one. While nobody can tell, the folder stays:
+        without a row it is no version, and its number is not given again.
+        """
+        # A write begins when that commit is over, one way or the other.
+        with suppress(DatabaseError), self._database.write() as session:
+            if session.get(VersionRow, number) is None:
+                shutil.rmtree(self.folder / str(number), ignore_errors=True)
+
     def _next_number(self, session: Session) -> int:
         # A folder may have no row: a kill, or an older database brought back. Its number is not given again.
         row = session.scalar(select(func.max(VersionRow.number))) or 0
@@ -230,7 +248,7 @@ def read_version(number: int, folder: Path, *, pinned: bool = False) -> Version:
     """What lies in `folder`. Raises ModelError where it cannot be read."""
     reading = MANIFEST
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = _read_manifest(number, (folder / MANIFEST).read_bytes())
         reading = LABELS
         names = labels.read_lines((folder / LABELS).read_text("utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError, LabelError) as error:
@@ -255,9 +273,22 @@ def check_files(version: Version, manifest: str) -> None:
             )
 
 
+def _read_manifest(number: int, content: bytes) -> Manifest:
+    found = _Format.model_validate_json(content).format
+    if found != FORMAT:
+        raise ModelError(
+            "Version {number} was made by another Retrainbot (its format is {found}, this one reads {known}) and cannot"
+            " be used. Train again, or install that Retrainbot again.",
+            number=number,
+            found=found,
+            known=FORMAT,
+        )
+    return Manifest.model_validate_json(content)
+
+
 def present(session: Session, number: int) -> VersionRow:
     """Raises ModelError where there is no such version any more, or never was."""
-    row = session.get(VersionRow, number)
+    row = numbered(session, VersionRow, number)
     if row is None:
         raise ModelError("There is no version {number}; `retrainbot models` lists them.", number=number)
     if row.removed_at is not None:

@@ -124,7 +124,8 @@ class People:
 
     def groups(self) -> list[GroupInfo]:
         with self._database.read() as session:
-            return [GroupInfo(row.id, row.title) for row in session.scalars(select(GroupRow).order_by(GroupRow.title))]
+            groups = [GroupInfo(row.id, row.title) for row in session.scalars(select(GroupRow))]
+        return sorted(groups, key=lambda group: (group.title, group.id))
 
     def in_group(self, chat: int) -> bool:
         """Whether this group is allowed."""
@@ -140,4 +141,4 @@ class People:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:MAX_NAME]
+    return " ".join(text.replace("\0", " ").split())[:MAX_NAME]  # PostgreSQL's texts cannot hold a NUL.

@@ -216,13 +216,13 @@ class Photos:
         """How many photos each class has that came after that time."""
         query = select(ClassRow.name, func.count()).join(PhotoRow, PhotoRow.class_id == ClassRow.id)
         with self.database.read() as session:
-            return dict(session.execute(query.where(PhotoRow.added_at > at).group_by(ClassRow.name)).all())
+            return dict(sorted(session.execute(query.where(PhotoRow.added_at > at).group_by(ClassRow.name)).all()))
 
     def class_names(self) -> list[str]:
-        """Every class that holds photos, without counting them."""
+        """Every class that holds photos, in order, without counting them."""
         holds = exists().where(PhotoRow.class_id == ClassRow.id)
         with self.database.read() as session:
-            return list(session.scalars(select(ClassRow.name).where(holds).order_by(ClassRow.name)))
+            return sorted(session.scalars(select(ClassRow.name).where(holds)))
 
     def class_ids(self) -> dict[str, int]:
         """The id of every class, those that hold nothing too, by its name."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from storage.database import Database, now
 from storage.errors import LeaseLostError, RunError
 from storage.settings import BackboneName, Mode, Training
-from storage.tables import RunRow
+from storage.tables import RunRow, numbered
 from storage.texts import Text
 
 LONGEST_LEASE = timedelta(hours=1)  # The limit of training.lease_seconds.
@@ -96,7 +96,7 @@ class Runs:
     def get(self, run: int) -> Run:
         """Raises RunError where there is no such run."""
         with self._database.read() as session:
-            row = session.get(RunRow, run)
+            row = numbered(session, RunRow, run)
         if row is None:
             raise RunError("There is no run {run}; `retrainbot runs` lists them.", run=run)
         return _run(row)
@@ -183,7 +183,7 @@ class Runs:
         Raises RunError where there is no such run or it has ended.
         """
         with self._database.write() as session:
-            row = session.get(RunRow, run)
+            row = numbered(session, RunRow, run)
             if row is None:
                 raise RunError("There is no run {run}; `retrainbot runs` lists them.", run=run)
             if row.state in FINAL:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from apscheduler.triggers.cron import CronTrigger
@@ -21,6 +22,7 @@ from storage.logs import TOKEN, Style, redact
 Mode = Literal["head", "full", "scratch"]
 BackboneName = Literal["inception_v3", "efficientnet_lite0"]
 
+SECRET = frozenset({"token", "database", "database_password"})  # Settings whose values nobody may read.
 
 # What a value must be, by the type of pydantic's error; {ge} and the like are the error's own context.
 ALLOWED = {
@@ -107,6 +109,18 @@ def _host(text: str) -> str:
     except ValueError as error:
         raise ValueError("must be an address of this computer, such as 127.0.0.1, 0.0.0.0 or ::1") from error
     return text
+
+
+def _database(address: SecretStr) -> SecretStr:
+    text = address.get_secret_value()
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"postgresql", "postgresql+psycopg"} and len(parts.path) > 1 and parts.port != 0
+    except ValueError:  # The port is no number.
+        usable = False
+    if text and not usable:
+        raise ValueError("must be an address such as postgresql+psycopg://user@host/name, or empty")
+    return address
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -387,6 +401,15 @@ class Settings(BaseSettings):
     )
 
     data: Path = Field(Path("data"), description="The folder for photos, models and the database.")
+    database: Annotated[SecretStr, AfterValidator(_database)] = Field(
+        SecretStr(""),
+        description="The address of a PostgreSQL database, such as postgresql+psycopg://user@host/name."
+        " Empty: a file in the data folder.",
+    )
+    database_password: SecretStr = Field(
+        SecretStr(""),
+        description="The password for that address; better given as RETRAINBOT_DATABASE_PASSWORD.",
+    )
     telegram: Telegram = Telegram()
     images: Images = Images()
     intake: Intake = Intake()
@@ -450,7 +473,21 @@ class Settings(BaseSettings):
 
     @property
     def database_file(self) -> Path:
+        """Where SQLite's database is, unless `database` names one of PostgreSQL's."""
         return self.data / "retrainbot.db"
+
+    @property
+    def database_place(self) -> Path | str:
+        """The database's file, or its address with the password in it, which must not be shown."""
+        address, password = self.database.get_secret_value(), self.database_password.get_secret_value()
+        if not address:
+            return self.database_file
+        if not password:
+            return address
+        parts = urlsplit(address)
+        person, _, host = parts.netloc.rpartition("@")
+        user = person.partition(":")[0]
+        return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def read_settings(file: Path | None = None, data: Path | None = None) -> Settings:
@@ -497,6 +534,6 @@ def _explain(detail: ErrorDetails, file: Path) -> str:
     name = variable if variable in os.environ else f"{file}: {'.'.join(keys)}"
     if detail["type"] == "extra_forbidden":
         return f"{name} is not a setting; config.example.toml lists them all"
-    shown = "…" if "token" in keys else repr(detail["input"])
+    shown = "…" if SECRET.intersection(keys) else repr(detail["input"])
     allowed = ALLOWED.get(detail["type"], "{error}").format(**{"error": detail["msg"], **detail.get("ctx", {})})
     return f"{name} = {shown} is not allowed: it {allowed}"

@@ -1,7 +1,7 @@
 """The tables. Times are UTC; a schema change here needs a migration beside it."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -16,28 +16,30 @@ from sqlalchemy import (
     false,
     true,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from storage.texts import Text, read_text, write_text
 
 Sha256 = String(64)
+HIGHEST = 2**31 - 1  # No row has a higher number, and PostgreSQL takes none in a question.
+Row = TypeVar("Row", bound="Table")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """SQLite keeps no time zone: what goes in must have one, what comes out is in UTC."""
+    """What goes in must have a time zone, what comes out is in UTC: SQLite keeps none, PostgreSQL shows its own."""
 
-    impl = DateTime
+    impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
         if value is not None and value.tzinfo is None:
             raise ValueError("a time needs its time zone")
-        return value and value.astimezone(UTC).replace(tzinfo=None)
+        return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         del dialect
-        return value and value.replace(tzinfo=UTC)
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 class PackedText(TypeDecorator[str]):
@@ -70,6 +72,11 @@ class Table(DeclarativeBase):
         dict[str, Any]: JSON,
         list[str]: JSON,
     }
+
+
+def numbered(session: Session, table: type[Row], number: int) -> Row | None:
+    """The row with a number that a person gave, however large; None where there is none."""
+    return session.get(table, number) if number <= HIGHEST else None
 
 
 class ClassRow(Table):

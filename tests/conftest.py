@@ -1,21 +1,27 @@
-"""What several test files share: a data folder, colours to tell apart, and a tiny network that does."""
+"""What several test files share: a data folder, databases, colours to tell apart, and a tiny network that does."""
 
 import asyncio
 import io
+import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import httpx
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
 from PIL import Image
+from postgresql import MISSING, Server, programs
+from postgresql import serving as serving_postgresql
 from pydantic import SecretStr
 
 from bot.service import Pace, Service, serving
@@ -32,7 +38,28 @@ COLOURS = MappingProxyType({"red": (220, 30, 30), "green": (30, 200, 30), "blue"
 ADA, STRANGER = 1001, 2002
 TOKEN = "4711:" + "Secret-Token_0123456789abcdefghij"
 FAST = Pace(pointer_poll=0.1, run_poll=0.05, edit_every=0.2, reconnect=0.2, retries=(0.2, 0.2))
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+Place = Path | str  # Of a database: a file, or an address.
+NewPlace = Callable[[], Place]  # Another one each time, so the examples of one test may share it.
+Broken = Callable[[], AbstractContextManager[None]]
 PublishTiny = Callable[..., int]
+hypothesis.settings.register_profile(
+    "ours", suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "the database of every test, instead of both for those that are marked so, and SQLite for the others"
+    parser.addoption("--database", choices=[SQLITE, POSTGRESQL], help=told)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of what is stored run on both databases."""
+    if "database_kind" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("database")
+        if chosen or metafunc.definition.get_closest_marker("both_databases"):
+            metafunc.parametrize("database_kind", [chosen] if chosen else [SQLITE, POSTGRESQL])
 
 
 @dataclass(frozen=True)
@@ -104,8 +131,85 @@ def paint() -> Painter:
     return Painter(np.random.default_rng(7))
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    if programs() is None and not os.environ.get("CI"):
+        pytest.skip(MISSING)
+    with serving_postgresql() as server:
+        yield server
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def database_kind() -> str:
+    return SQLITE
+
+
+@pytest.fixture
+def new_place(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NewPlace]:
+    """Gives a place for another database each time."""
+    numbers = count(1)
+    if database_kind == SQLITE:
+        yield lambda: tmp_path / f"{next(numbers)}.db"
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    made: list[str] = []
+
+    def new() -> str:
+        made.append(server.database())
+        return made[-1]
+
+    yield new
+    for address in made:
+        server.drop(address)
+
+
+@pytest.fixture
+def bare_place(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A place where there are no tables yet."""
+    if database_kind == SQLITE:
+        yield tmp_path / "bare.db"
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    address = server.database(bare=True)
+    yield address
+    server.drop(address)
+
+
+@pytest.fixture
+def place(database_kind: str, tmp_path: Path, new_place: NewPlace) -> Place:
+    """Where the settings of a test have its database."""
+    return Settings(data=tmp_path / "data").database_place if database_kind == SQLITE else new_place()
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    database = Database(place)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def broken(place: Place, database: Database, request: pytest.FixtureRequest) -> Broken:
+    """Breaks the database for as long as a block of `with` lasts."""
+    if isinstance(place, Path):
+        return partial(_without_file, place, database)
+    server: Server = request.getfixturevalue("postgresql")
+    return partial(server.closed, place)
+
+
+@contextmanager
+def _without_file(place: Path, database: Database) -> Iterator[None]:
+    database.close()
+    aside = place.rename(place.parent / "aside.db")
+    place.write_bytes(b"no database" * 1000)
+    yield
+    aside.replace(place)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    if isinstance(place, str):
+        monkeypatch.setenv("RETRAINBOT_DATABASE", place)  # For child processes, too.
     return Settings(data=tmp_path / "data", serving=Serving(standby=False))  # TensorFlow takes seconds to start.
 
 
@@ -160,7 +264,7 @@ def publish(
     input_size: int = SIZE,
 ) -> int:
     """Publish, and serve if there is a reason, a version of the tiny network with these names for its colours."""
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     models, runs = Models(database, settings.models_dir), Runs(database)
     runs.enqueue(RunOptions.from_settings(Training()), "test")
     run = runs.claim("test", timedelta(minutes=1))
@@ -168,13 +272,13 @@ def publish(
     made = settings.models_dir / f".new-{run.id}"
     shutil.copytree(graph, made)
     (made / LABELS).write_text(labels.write_lines(classes), "utf-8")
-    number = models.publish(made, _manifest(run.id, input_size), run.token, promote=promote)
+    number = models.publish(made, manifest(run.id, input_size), run.token, promote=promote)
     runs.finish(run.id, run.token, RunState.SUCCEEDED, "done")
     database.close()
     return number
 
 
-def _manifest(run: int, input_size: int) -> Manifest:
+def manifest(run: int, input_size: int = SIZE) -> Manifest:
     return Manifest(
         run=run,
         snapshot="0" * 16,

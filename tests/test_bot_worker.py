@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +17,8 @@ from bot.arrivals import arrival
 from bot.worker import GIVE_UP, SLOW, Later, Turns, Unheard, Worker
 from storage.database import Database, now
 from storage.inbox import Inbox, Lane
+
+pytestmark = pytest.mark.both_databases
 
 QUIET = timedelta(milliseconds=100)
 
@@ -78,8 +79,8 @@ class Handler:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Inbox:
-    return Inbox(Database(tmp_path / "inbox.db"), 4711, QUIET)
+def inbox(database: Database) -> Inbox:
+    return Inbox(database, 4711, QUIET)
 
 
 @asynccontextmanager

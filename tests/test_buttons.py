@@ -1,7 +1,6 @@
 """What buttons send back, and that nobody can make it up."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from telegram import CallbackQuery, Chat, InlineKeyboardMarkup, Message, User
 from bot.buttons import STALE, USED, Buttons, Tap, data, read
 from storage.database import Database, now
 from storage.offers import Offers
-from storage.settings import Settings
 
 SECRET = bytes(range(32))
 OFFERS, CHOICES, CHATS = st.integers(0, 2**64 - 1), st.integers(0, 2**16 - 1), st.integers(-(2**63), 2**63 - 1)
@@ -66,10 +64,8 @@ def test_odd_data_is_nothing(text: str) -> None:
 
 
 @pytest.fixture
-async def offers(settings: Settings) -> AsyncIterator[Offers]:
-    database = Database(settings.database_file)
-    yield Offers(database)
-    database.close()
+def offers(database: Database) -> Offers:
+    return Offers(database)
 
 
 def sent_back(markup: InlineKeyboardMarkup, words: str) -> str:

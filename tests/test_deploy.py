@@ -21,8 +21,8 @@ from cli.supervisor import HANGS_SECONDS
 from cli.supervisor import STOP_SECONDS as SUPERVISOR_STOPS
 from serving.backend import ANSWER_SECONDS
 from serving.client import CLOSE_SECONDS
-from storage.database import BUSY_TIMEOUT_MS
 from storage.settings import Settings, read_settings
+from storage.sqlite import BUSY_TIMEOUT_MS
 from trainer.worker import STOP_SECONDS as TRAINER_STOPS
 
 ROOT = Path(__file__).parent.parent

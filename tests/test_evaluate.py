@@ -32,7 +32,7 @@ Start = Callable[[], Pipeline]
 
 @pytest.fixture
 def photos(settings: Settings, paint: Painter) -> Iterator[Photos]:
-    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
+    photos = Photos(Database(settings.database_place), settings.photos_dir, settings.unlabelled_dir, settings.images)
     for name, colour in zip(CLASSES, COLOURS, strict=True):
         for _ in range(4):
             photos.add(paint(colour), name, "ann")

@@ -71,7 +71,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder in which nothing was trained yet."""
     data = tmp_path_factory.mktemp("stock") / "data"
     settings = Settings(data=data)
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
     for place, name in enumerate(CLASSES):
         for number in range(6):
@@ -102,7 +102,7 @@ def a_trainer(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
 
 async def at(shop: Shop, run: int, step: str) -> sqlite3.Connection:
     """Wait until a run is at a step, and keep it there: it cannot go on until the connection is closed."""
-    holder = sqlite3.connect(shop.settings.database_file, 60, isolation_level=None, check_same_thread=False)
+    holder = sqlite3.connect(shop.settings.database_place, 60, isolation_level=None, check_same_thread=False)
     query = "SELECT step, state FROM runs WHERE id = ?"
     async with asyncio.timeout(60):
         while True:  # Looked at while nobody can write: the step cannot be over when it has been seen.
@@ -234,7 +234,7 @@ async def test_run_that_is_taken_up_again_learns_the_photos_of_its_start(shop: S
 def test_two_trainers_share_one_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two trainers at work on one queue: each run is worked once, and never two at a time."""
     monkeypatch.setenv("RETRAINBOT_DATA", str(settings.data))
-    shop = Shop(settings, Database(settings.database_file))
+    shop = Shop(settings, Database(settings.database_place))
     queued = [shop.enqueue() for _ in range(3)]  # Without photos, each ends as soon as it has begun.
     environment = {**os.environ, "RETRAINBOT_SCHEDULE__CRON": "", lifeline.VARIABLE: "1"}
     trainers = [a_trainer(environment) for _ in "12"]
@@ -264,7 +264,7 @@ from storage.runs import RunOptions, Runs
 from storage.settings import read_settings
 from trainer.worker import Worker
 settings = read_settings()
-database = Database(settings.database_file)
+database = Database(settings.database_place)
 runs = Runs(database)
 runs.enqueue(RunOptions.from_settings(settings.training), "ann")
 worker = Worker(runs, "box", 20.0, threading.Event())

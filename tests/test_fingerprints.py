@@ -1,12 +1,13 @@
 """Near duplicates are found, and nothing else is taken for one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import NewPlace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded
@@ -18,6 +19,8 @@ from storage.fingerprints import NEAR, TAIL, Fingerprints
 from storage.photos import Photos
 from storage.settings import Images
 from storage.tables import FingerprintRow, PhotoRow
+
+pytestmark = pytest.mark.both_databases
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 Change = Callable[[Image.Image], Image.Image]
@@ -34,10 +37,8 @@ def scene(seed: int) -> Image.Image:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Photos]:
-    store = Photos(Database(tmp_path / "photos.db"), tmp_path / "photos", tmp_path / "unlabelled", Images())
-    yield store
-    store.database.close()
+def photos(tmp_path: Path, database: Database) -> Photos:
+    return Photos(database, tmp_path / "photos", tmp_path / "unlabelled", Images())
 
 
 def group(photos: Photos, content: bytes) -> str:
@@ -98,9 +99,8 @@ def test_copy_of_a_copy_is_of_the_first_one_s_group(photos: Photos) -> None:
 
 
 @pytest.mark.parametrize("taken_in", [10, TAIL + 10])
-def test_nearest_of_many_is_found(tmp_path: Path, taken_in: int) -> None:
+def test_nearest_of_many_is_found(database: Database, taken_in: int) -> None:
     """The nearest photo, new or long known, if it is near at all; and what came after it counts as well."""
-    database = Database(tmp_path / "photos.db")
     random = np.random.default_rng(1)
     prints = [random.bytes(32).hex() for _ in range(taken_in)]
     put(database, prints)
@@ -109,14 +109,13 @@ def test_nearest_of_many_is_found(tmp_path: Path, taken_in: int) -> None:
         assert index.nearest(session, changed(prints[3], NEAR)) == f"{3:064}"
         assert index.nearest(session, changed(prints[3], NEAR + 1)) is None
         assert index.nearest(session, prints[-1]) == f"{taken_in - 1:064}"
-    database.close()
 
 
 @given(st.integers(0, 2**256 - 1), st.sets(st.integers(0, 255), max_size=NEAR))
 @settings(max_examples=30, deadline=None)
-def test_any_fingerprint_is_found_again(tmp_path_factory: pytest.TempPathFactory, bits: int, flipped: set[int]) -> None:
+def test_any_fingerprint_is_found_again(new_place: NewPlace, bits: int, flipped: set[int]) -> None:
     """With any bits flipped, as long as they are few for what the picture shows."""
-    database = Database(tmp_path_factory.mktemp("prints") / "photos.db")
+    database = Database(new_place())
     put(database, [f"{bits:064x}"])
     other = bits
     for place in flipped:
@@ -128,9 +127,8 @@ def test_any_fingerprint_is_found_again(tmp_path_factory: pytest.TempPathFactory
     database.close()
 
 
-def test_photo_that_was_not_committed_is_forgotten(tmp_path: Path) -> None:
+def test_photo_that_was_not_committed_is_forgotten(database: Database) -> None:
     """What a failed transaction had read of its own is no photo for the next one."""
-    database = Database(tmp_path / "photos.db")
     prints = [np.random.default_rng(seed).bytes(32).hex() for seed in range(TAIL + 5)]
     index = Fingerprints(database)
     with suppress(ZeroDivisionError), database.write() as session:
@@ -144,7 +142,6 @@ def test_photo_that_was_not_committed_is_forgotten(tmp_path: Path) -> None:
     with database.write() as session:
         assert index.nearest(session, prints[0]) is None
         assert index.nearest(session, prints[1]) == f"{0:064}"
-    database.close()
 
 
 def changed(bits: str, number: int) -> str:

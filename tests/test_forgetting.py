@@ -22,7 +22,6 @@ from sqlalchemy import select
 from test_cli import ENVIRONMENT, call, command, document
 
 from sandbox.client import Person as Sender
-from storage.dump import scrub
 from storage.errors import ForgetError, ModelError
 from storage.forgetting import FORGOTTEN, Forgetting, Person
 from storage.inbox import Inbox
@@ -107,7 +106,7 @@ async def test_nothing_of_a_person_is_left_while_the_bot_runs(chat: Chat, paint:
         kept = {item.sha256 for item in stores.photos.all()}
         person = Forgetting(stores.database, settings).find(NAME.upper())
         trace = await asyncio.to_thread(Forgetting(stores.database, settings).forget, person)
-        await asyncio.to_thread(scrub, stores.database)
+        await asyncio.to_thread(stores.database.scrub)
         assert len(trace.photos) == 5
         said = rows(settings.database_file)
         raw = settings.database_file.read_bytes()

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import pynvml
@@ -138,9 +137,10 @@ def test_a_driver_without_a_card_says_so() -> None:
     assert "sees no GPU" in words(gpu.report(None, Nvml()))
 
 
-async def test_the_last_hours_are_drawn(tmp_path: Path) -> None:
+@pytest.mark.both_databases
+async def test_the_last_hours_are_drawn(database: Database) -> None:
     """A sample a minute at most is kept for a day, and becomes a picture; without samples there is none."""
-    reports_ = GpuReports(Database(tmp_path / "data.db"))
+    reports_ = GpuReports(database)
     for second in range(0, 3600, 15):
         report = GpuReport(gpus=(Gpu(index=0, name="A", memory_total=100, memory_used=second // 60, utilisation=50),))
         reports_.write("box", NOW + timedelta(seconds=second), report)

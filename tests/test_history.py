@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import NewPlace, Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import photo, write
@@ -17,6 +18,8 @@ from storage.photos import Photos
 from storage.reindex import reindex
 from storage.settings import Images
 
+pytestmark = pytest.mark.both_databases
+
 MERGE_FOR_EVER = """
 import sys
 from itertools import count
@@ -26,9 +29,9 @@ from storage.history import History
 from storage.photos import Photos
 from storage.settings import Images
 folder = Path(sys.argv[1])
-history = History(Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images()))
+history = History(Photos(Database(sys.argv[2]), folder / "photos", folder / "unlabelled", Images()))
 for number in count():
-    history.merge("daisy", "rose", "child", f"{sys.argv[2]}:{number}")
+    history.merge("daisy", "rose", "child", f"{sys.argv[3]}:{number}")
     print(number, flush=True)
     history.undo_last("child")
     history.rename("daisy", "oxeye", "child")
@@ -45,14 +48,14 @@ ACTS = st.tuples(
 )
 
 
-def opened(folder: Path) -> Photos:
-    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
+def opened(folder: Path, place: Place) -> Photos:
+    return Photos(Database(place), folder / "photos", folder / "unlabelled", Images())
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Photos]:
+def photos(tmp_path: Path, place: Place) -> Iterator[Photos]:
     """Three daisies by "ann", and a rose by "bob"."""
-    store = opened(tmp_path)
+    store = opened(tmp_path, place)
     for number in range(3):
         store.add(photo(number), "daisy", "ann")
     store.add(photo(3), "rose", "bob")
@@ -352,12 +355,12 @@ def test_acts_done_again_under_their_keys_are_told_again(photos: Photos, history
 @given(st.lists(ACTS, max_size=20))
 @settings(max_examples=20, deadline=None)
 def test_any_history_can_be_undone(
-    tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str, str, str, int]]
+    tmp_path_factory: pytest.TempPathFactory, new_place: NewPlace, acts: list[tuple[str, str, str, str, int]]
 ) -> None:
     """Whatever people do: files and catalogue agree, no split ever changes, no photo is lost, and when everybody has
     taken back everything, no class has photos and every name is free.
     """
-    photos = opened(tmp_path_factory.mktemp("store"))
+    photos = opened(tmp_path_factory.mktemp("store"), new_place())
     history = History(photos)
     known: dict[str, str] = {}
     for what, by, one, other, number in acts:
@@ -401,13 +404,13 @@ def undo_all(history: History, by: str) -> None:
         return
 
 
-def test_kill_loses_nothing(photos: Photos, tmp_path: Path) -> None:
+def test_kill_loses_nothing(photos: Photos, tmp_path: Path, place: Place) -> None:
     """After kill -9 amid merges, renames and deletions every photo is there, in a class or out, once."""
     for number in range(4, 60):
         photos.add(photo(number), "daisy", "ann")
     hashes = set(state(photos))
     for round_ in range(4):
-        command = [sys.executable, "-c", MERGE_FOR_EVER, str(tmp_path), str(round_)]
+        command = [sys.executable, "-c", MERGE_FOR_EVER, str(tmp_path), str(place), str(round_)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             assert child.stdout
             for _ in range(2 + round_):

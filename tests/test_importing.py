@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import NewPlace, Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
@@ -30,25 +31,25 @@ from storage.importing import import_folder
 from storage.photos import Photos
 from storage.settings import Images
 data = Path(sys.argv[2])
-import_folder(Path(sys.argv[1]), Photos(Database(data / "photos.db"), data / "photos", data / "unlabelled", Images()))
+import_folder(Path(sys.argv[1]), Photos(Database(sys.argv[3]), data / "photos", data / "unlabelled", Images()))
 """
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.both_databases]
 
 
-def opened(folder: Path, decode: Callable[[bytes], NormalPhoto] | None = None) -> Photos:
-    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images(), decode=decode)
+def opened(folder: Path, place: Place, decode: Callable[[bytes], NormalPhoto] | None = None) -> Photos:
+    return Photos(Database(place), folder / "photos", folder / "unlabelled", Images(), decode=decode)
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Photos]:
-    store = opened(tmp_path / "data")
+def photos(tmp_path: Path, place: Place) -> Iterator[Photos]:
+    store = opened(tmp_path / "data", place)
     yield store
     store.database.close()
 
 
 def on_disk(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*") if path.is_file() and "photos.db" not in path.name}
+    return {path for path in folder.rglob("*") if path.is_file() and "retrainbot.db" not in path.name}
 
 
 def changes(photos: Photos) -> int | None:
@@ -83,7 +84,7 @@ def test_source_is_left_as_it_was(photos: Photos, folder: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
-def test_second_import_adds_and_decodes_nothing(tmp_path: Path, folder: Path) -> None:
+def test_second_import_adds_and_decodes_nothing(tmp_path: Path, folder: Path, place: Place) -> None:
     """Files that were imported before are known by their bytes; neither files nor history come of them."""
     decoded = []
 
@@ -91,7 +92,7 @@ def test_second_import_adds_and_decodes_nothing(tmp_path: Path, folder: Path) ->
         decoded.append(content)
         return normalise(content)
 
-    photos = opened(tmp_path / "data", decode)
+    photos = opened(tmp_path / "data", place, decode)
     import_folder(folder, photos)
     files, history, times = on_disk(tmp_path / "data"), changes(photos), len(decoded)
     report = import_folder(folder, photos)
@@ -156,17 +157,17 @@ def test_import_is_one_act(photos: Photos, folder: Path) -> None:
     assert (undone.out, photos.all()) == (BATCH + 5, [])
 
 
-def test_killed_import_loses_nothing(tmp_path: Path, folder: Path) -> None:
+def test_killed_import_loses_nothing(tmp_path: Path, folder: Path, place: Place) -> None:
     """After kill -9 on its way, another import of the same folder, or reindex, brings the rest."""
     for number in range(200):
         write(folder / "tulip" / f"{number}.jpg", photo(100 + number))
     data = tmp_path / "data"
     for wanted in (20, 90):
-        with subprocess.Popen([sys.executable, "-c", IMPORT, str(folder), str(data)]) as child:
+        with subprocess.Popen([sys.executable, "-c", IMPORT, str(folder), str(data), str(place)]) as child:
             while child.poll() is None and len(list(data.rglob("*.jpg"))) < wanted:
                 pass
             child.kill()
-    photos = opened(data)
+    photos = opened(data, place)
     reindex(photos)
     report = import_folder(folder, photos)
     assert report.refused == []
@@ -186,10 +187,12 @@ def test_missing_folder_is_told(photos: Photos, tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "A ", "b", "c/d", "?"]), st.integers(-2, 6)), max_size=12))
 @settings(max_examples=15, deadline=None)
-def test_nothing_is_lost(tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, int]]) -> None:
+def test_nothing_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, new_place: NewPlace, files: list[tuple[str, int]]
+) -> None:
     """Added, duplicates and refused make up the files seen, for any folder."""
     folder = tmp_path_factory.mktemp("store")
-    photos = opened(folder)
+    photos = opened(folder, new_place())
     (folder / "in").mkdir()
     for place, (name, number) in enumerate(files):
         write(folder / "in" / name / f"{place}.jpg", photo(number) if number >= 0 else b"no photo")

@@ -1,13 +1,13 @@
 """What is kept of updates, in which order it is worked, and when."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from storage.database import Database
 from storage.inbox import Arrival, Inbox, Lane
+
+pytestmark = pytest.mark.both_databases
 
 CHAT = 1001
 QUIET = timedelta(seconds=2)
@@ -29,13 +29,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "inbox.db")
-    yield database
-    database.close()
 
 
 @pytest.fixture

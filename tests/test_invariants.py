@@ -15,6 +15,8 @@ from storage.photos import Photos
 from storage.settings import Settings
 from storage.tables import InboxRow, PhotoRow, ReceivedRow
 
+pytestmark = pytest.mark.both_databases
+
 CHAT = 1001
 BOT = 4711
 
@@ -24,7 +26,7 @@ class Folder:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.database_file)
+        self.database = Database(settings.database_place)
         self.photos = Photos(self.database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         self.sent = [self.send(1, "daisy", "7"), self.send(2, "daisy", "7"), self.send(3, None, None)]
 

@@ -1,4 +1,4 @@
-"""No token in any line, whichever way it came."""
+"""No token and no password in any line, whichever way it came."""
 
 import io
 import json
@@ -94,6 +94,22 @@ def test_percent_encoded_tokens_are_redacted(lines: io.StringIO) -> None:
     logging.getLogger("library").error("https://host/file/bot%s/photo.jpg", quote(TOKEN))
     logging.getLogger("library").error("https://host/file/bot%s/photo.jpg", quote(TOKEN).replace("%3A", "%3a"))
     assert TOKEN.partition(":")[2] not in lines.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("postgresql+psycopg://bot:{}@host/name: no", "postgresql+psycopg://bot:[password]@host/name: no"),
+        ("'postgresql://:{}@/name?host=/run'", "'postgresql://:[password]@/name?host=/run'"),
+        ("postgres://bot@host/name?password={}&a=1", "postgres://bot@host/name?password=[password]&a=1"),
+        ("postgresql://host:5432/name", "postgresql://host:5432/name"),
+    ],
+)
+def test_passwords_of_databases_are_redacted(lines: io.StringIO, text: str, redacted: str) -> None:
+    """An address of a database keeps everything but its password."""
+    logging.getLogger("library").warning(text.format("p%40ss-w0rd:/+"))
+    assert redacted in lines.getvalue()
+    assert "w0rd" not in lines.getvalue()
 
 
 def test_addresses_are_not_logged(lines: io.StringIO) -> None:

@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import ADA, TOKEN, until
+from postgresql import PASSWORD, USER, Server
+from pydantic import SecretStr
 
 from demo import samples
 from sandbox.client import Person
@@ -64,7 +67,7 @@ class Loop:
     def __init__(self, person: Person, pid: int, settings: Settings) -> None:
         self.person = person
         self._pid = pid
-        database = Database(settings.database_file)
+        database = Database(settings.database_place)
         self.runs = Runs(database)
         self.photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
         self._seed = 0
@@ -110,10 +113,10 @@ class Loop:
 
 
 @asynccontextmanager
-async def services(settings: Settings, config: Path) -> AsyncIterator[int]:
-    """`retrainbot run` in a process of its own. Its end is awaited: the sandbox has to hear the bot's last words."""
-    command = [sys.executable, "-m", "cli.main", "--config", str(config), "--data", str(settings.data), "run"]
-    with (config.parent / "services.log").open("wb") as log:
+async def started(config: Path, *words: str) -> AsyncIterator[int]:
+    """A command in a process of its own. Its end is awaited: the sandbox has to hear the bot's last words."""
+    command = [sys.executable, "-m", "cli.main", "--config", str(config), *words]
+    with config.with_suffix(".log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*command, stderr=log)
         try:
             yield process.pid
@@ -127,7 +130,8 @@ async def looping(settings: Settings, folder: Path) -> AsyncIterator[Loop]:
     async with running() as sandbox:
         config = folder / "config.toml"
         config.write_text(CONFIG.format(token=TOKEN, url=sandbox.url, ada=ADA))
-        async with services(settings, config) as pid, Person(sandbox.url, ADA) as person:
+        run = started(config, "--data", str(settings.data), "run")
+        async with run as pid, Person(sandbox.url, ADA) as person:
             yield Loop(person, pid, settings)
 
 
@@ -166,7 +170,7 @@ async def test_the_loop_survives_every_kill(settings: Settings, tmp_path: Path) 
 
         assert {photo.sha256 for photo in loop.photos.all()} == stored
         assert all(photo.path.exists() for photo in loop.photos.all())
-        log = (tmp_path / "services.log").read_text()
+        log = (tmp_path / "config.log").read_text()
     assert TOKEN not in log
     assert TOKEN.partition(":")[2] not in log
 
@@ -177,3 +181,38 @@ async def test_nothing_is_left_running(settings: Settings, tmp_path: Path) -> No
         await until(lambda: bool(loop.pids("cli.main bot") and loop.pids("cli.main trainer")), PATIENCE)
         pids = loop.pids("")
     assert [pid for pid in pids if alive(pid)] == []
+
+
+async def test_bot_and_trainer_live_on_two_hosts(
+    postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its own configuration and its own path to the shared folder: photos come in through the one, are
+    learned by the other, and the first one's answers change over; neither has written down a path or a password.
+    """
+    address = postgresql.database()
+    monkeypatch.setenv("RETRAINBOT_DATABASE_PASSWORD", PASSWORD)
+    bot, trainer = tmp_path / "chat" / "bot.toml", tmp_path / "box" / "trainer.toml"
+    for config in (bot, trainer):
+        config.parent.mkdir()
+    (tmp_path / "chat" / "data").mkdir()
+    (tmp_path / "box" / "mounted").symlink_to(tmp_path / "chat" / "data")
+    server = f'database = "postgresql://{USER}@127.0.0.1:{postgresql.port}/{address.rpartition("/")[2]}"\n'
+    async with running() as sandbox:
+        chat = CONFIG.format(token=TOKEN, url=sandbox.url, ada=ADA)
+        bot.write_text(f'data = "{tmp_path}/chat/data"\n{server}{chat}')
+        trainer.write_text(f'data = "{tmp_path}/box/mounted"\n{server}[schedule]\ncron = ""\n')
+        async with started(bot, "bot") as pid, started(trainer, "trainer"), Person(sandbox.url, ADA) as person:
+            loop = Loop(person, pid, Settings(data=tmp_path / "chat" / "data", database=SecretStr(address)))
+            for number in (1, 2):
+                for name in CLASSES:
+                    await loop.teach(name, 6)
+                asked = await loop.train()
+                await loop.told(asked, f"made version {number}")
+                async with asyncio.timeout(PATIENCE):
+                    while f"Version {number}" not in await loop.ask(CLASSES[0]):
+                        pass
+    rows, logs = postgresql.rows(address), bot.with_suffix(".log").read_text() + trainer.with_suffix(".log").read_text()
+    assert CLASSES[0] in rows
+    assert str(tmp_path) not in rows
+    assert PASSWORD not in rows + logs
+    postgresql.drop(address)

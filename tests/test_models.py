@@ -1,6 +1,7 @@
 """Model versions and the served pointer."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from storage.labels import write_lines
 from storage.models import Ending, Manifest, Models, summary
 from storage.runs import RunOptions, Runs, RunState
 from storage.settings import Training
+
+pytestmark = pytest.mark.both_databases
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 Publish = Callable[..., int]
@@ -36,13 +39,6 @@ def manifest(run: int) -> Manifest:
 
 def ending(number: int) -> Ending:
     return Ending(f"made {number}", {"version": number})
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "models.db")
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -158,11 +154,33 @@ def test_added_file_is_damage_too(models: Models, publish: Publish) -> None:
         models.verified(number)
 
 
-def test_unknown_version_is_told(models: Models) -> None:
-    """A number that no version has gets an answer that says where to look."""
+@pytest.mark.parametrize("found", [0, 2])
+def test_version_of_another_format_is_to_be_trained_again(models: Models, publish: Publish, found: int) -> None:
+    """What an older or newer Retrainbot made, and this one cannot read, is not called damaged, nor is it served."""
+    number = publish(None)
+    content = {"format": found, "layers": ["unknown"], "run": "seven"}
+    (models.folder / str(number) / "manifest.json").write_text(json.dumps(content))
+    for ask in (models.get, models.verified, lambda number: models.promote(number, "ann")):
+        with pytest.raises(ModelError, match=rf"format is {found}.*Train again"):
+            ask(number)
+    assert models.served() is None
+
+
+def test_manifest_without_a_format_is_of_the_first(models: Models, publish: Publish) -> None:
+    """Versions from before formats were counted can be used."""
+    folder = models.folder / str(publish())
+    old = json.loads((folder / "manifest.json").read_text())
+    assert old.pop("format") == 1
+    (folder / "manifest.json").write_text(json.dumps(old))
+    assert models.get(1).manifest.photos == 20
+
+
+@pytest.mark.parametrize("number", [7, 10**30])
+def test_unknown_version_is_told(models: Models, number: int) -> None:
+    """A number that no version has, however large, gets an answer that says where to look."""
     for ask in (models.get, models.verified, lambda number: models.promote(number, "ann")):
         with pytest.raises(ModelError, match="retrainbot models"):
-            ask(7)
+            ask(number)
 
 
 def test_rollback_steps_back_along_the_way(models: Models, publish: Publish) -> None:

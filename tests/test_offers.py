@@ -1,6 +1,5 @@
 """Offers behind buttons: kept, used once, and forgotten."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -8,17 +7,11 @@ import pytest
 
 from storage.database import Database
 from storage.offers import Offer, Offers
-from storage.settings import Settings
+
+pytestmark = pytest.mark.both_databases
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CHAT = -(2**40)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
-    yield database
-    database.close()
 
 
 @pytest.fixture

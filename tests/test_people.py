@@ -1,22 +1,15 @@
 """Who may use the bot."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
 
 from storage.database import Database
 from storage.people import GroupInfo, People, PeopleError, PersonInfo, Role
-from storage.settings import Settings
+
+pytestmark = pytest.mark.both_databases
 
 OWNER, BOB, EVE, GROUP = 1001, 2002, 2**51, -(2**40)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def test_nobody_is_let_in_by_default(people: People) -> None:
 
 def test_people_are_let_in_and_put_out(people: People, database: Database) -> None:
     """A role is kept over a restart, can be changed, and ends; a name stays until another is given."""
-    people.let_in(BOB, "  Bob\n B. ", Role.VIEWER, "telegram:1001")
+    people.let_in(BOB, "  Bob\0\n B. ", Role.VIEWER, "telegram:1001")
     assert People(database, []).get(BOB) == PersonInfo(BOB, "Bob B.", Role.VIEWER, owner=False)
     assert people.let_in(BOB, "", Role.LABELLER, "telegram:1001").name == "Bob B."
     assert people.role(BOB) is Role.LABELLER

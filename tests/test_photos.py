@@ -6,9 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from conftest import NewPlace, Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
@@ -24,6 +26,8 @@ from storage.settings import Images
 from storage.splits import Split
 from storage.tables import ChangeRow, ClassRow, PhotoRow
 
+pytestmark = pytest.mark.both_databases
+
 ADD_FOR_EVER = """
 import sys
 from itertools import count
@@ -33,20 +37,20 @@ from storage.database import Database
 from storage.photos import Photos
 from storage.settings import Images
 folder = Path(sys.argv[1])
-photos = Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
-for number in count(int(sys.argv[2])):
+photos = Photos(Database(sys.argv[2]), folder / "photos", folder / "unlabelled", Images())
+for number in count(int(sys.argv[3])):
     labelled = photos.add(photo(number % 40), f"class {(number // 40 + number) % 3}", "child")
     print(labelled.receipts[0].sha256, labelled.class_name, flush=True)
 """
 
 
-def opened(folder: Path) -> Photos:
-    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
+def opened(folder: Path, place: Place) -> Photos:
+    return Photos(Database(place), folder / "photos", folder / "unlabelled", Images())
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Photos]:
-    store = opened(tmp_path)
+def photos(tmp_path: Path, place: Place) -> Iterator[Photos]:
+    store = opened(tmp_path, place)
     yield store
     store.database.close()
 
@@ -102,6 +106,15 @@ def test_spellings_of_a_class_are_one(photos: Photos) -> None:
     names = [photos.add(photo(n), name, "ann").class_name for n, name in enumerate(["Daisy", "daisy", "ＤＡＩＳＹ "])]
     assert names == ["Daisy"] * 3
     assert [(row.name, row.photos) for row in photos.classes()] == [("Daisy", 3)]
+
+
+def test_names_are_in_the_same_order_everywhere(photos: Photos) -> None:
+    """Whatever order of words the database's server has been set up with."""
+    for number, name in enumerate(["b", "ä", "a_c", "B1", "ab"]):
+        added(photos, number, name)
+    assert photos.class_names() == ["B1", "a_c", "ab", "b", "ä"]
+    assert list(photos.since(datetime(2026, 1, 1, tzinfo=UTC))) == photos.class_names()
+    assert list(History(photos).given_by("ann")) == photos.class_names()
 
 
 def test_photo_moves_to_another_class(photos: Photos) -> None:
@@ -164,10 +177,10 @@ def test_classes_are_counted_by_split(photos: Photos) -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["a", "b", "c"]), st.booleans()), max_size=25))
 @settings(max_examples=15, deadline=None)
 def test_any_history_leaves_catalogue_and_folders_in_step(
-    tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[int, str, bool]]
+    tmp_path_factory: pytest.TempPathFactory, new_place: NewPlace, acts: list[tuple[int, str, bool]]
 ) -> None:
     """Adding, moving and undoing in any order: every photo has one file and keeps its first split."""
-    photos = opened(tmp_path_factory.mktemp("store"))
+    photos = opened(tmp_path_factory.mktemp("store"), new_place())
     first: dict[str, Split] = {}
     for number, name, undo in acts:
         labelled = photos.add(photo(number), name, "ann")
@@ -181,11 +194,11 @@ def test_any_history_leaves_catalogue_and_folders_in_step(
     photos.database.close()
 
 
-def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
+def test_killed_writers_lose_nothing(tmp_path: Path, place: Place) -> None:
     """After kill -9 while adding, again and again, what was answered is there, and reindex puts the rest right."""
     answered: dict[str, str] = {}
     for round_ in range(4):
-        command = [sys.executable, "-c", ADD_FOR_EVER, str(tmp_path), str(17 * round_)]
+        command = [sys.executable, "-c", ADD_FOR_EVER, str(tmp_path), str(place), str(17 * round_)]
         tests = {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parent.parent}"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=tests) as child:
             assert child.stdout
@@ -193,7 +206,7 @@ def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
             child.kill()
             lines += child.stdout.readlines()
         answered.update(dict[str, str](line.split() for line in lines if line.endswith("\n")))
-    photos = opened(tmp_path)
+    photos = opened(tmp_path, place)
     reindex(photos)
     assert in_step(photos)
     assert not reindex(photos).changed

@@ -1,6 +1,5 @@
 """Which message brought which photo."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,14 +11,9 @@ from storage.photos import Photos, Prepared
 from storage.received import Album, Arrived, Origin, Received
 from storage.settings import Images
 
+pytestmark = pytest.mark.both_databases
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "received.db")
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 @pytest.fixture
 def photos(settings: Settings) -> Iterator[Photos]:
-    store = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
+    store = Photos(Database(settings.database_place), settings.photos_dir, settings.unlabelled_dir, settings.images)
     for number in range(12):
         store.add(photo(number), ["rose", "daisy"][number % 2], "ann")
     yield store

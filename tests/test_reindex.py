@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from conftest import NewPlace, Place
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, noise, photo, write
 from sqlalchemy import delete, func, select
@@ -22,6 +23,8 @@ from storage.photos import Photos
 from storage.reindex import ReindexReport, reindex
 from storage.settings import Images
 from storage.tables import FingerprintRow
+
+pytestmark = pytest.mark.both_databases
 
 NAMES = ["daisy", "Daisy", "rose", "my class ", "oxeye", "not a class?", "con"]
 EDITS = st.tuples(
@@ -38,17 +41,17 @@ from storage.photos import Photos
 from storage.reindex import reindex
 from storage.settings import Images
 folder = Path(sys.argv[1])
-reindex(Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images()))
+reindex(Photos(Database(sys.argv[2]), folder / "photos", folder / "unlabelled", Images()))
 """
 
 
-def opened(folder: Path) -> Photos:
-    return Photos(Database(folder / "photos.db"), folder / "photos", folder / "unlabelled", Images())
+def opened(folder: Path, place: Place) -> Photos:
+    return Photos(Database(place), folder / "photos", folder / "unlabelled", Images())
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Photos]:
-    store = opened(tmp_path)
+def photos(tmp_path: Path, place: Place) -> Iterator[Photos]:
+    store = opened(tmp_path, place)
     for number in range(4):
         store.add(photo(number), "daisy", "ann")
     store.add(photo(4), "rose", "ann")
@@ -200,10 +203,10 @@ def test_edited_photo_under_a_stored_name_elsewhere_is_a_new_photo(photos: Photo
     assert in_step(photos, report)
 
 
-def test_catalogue_can_be_made_from_the_folders_alone(photos: Photos, tmp_path: Path) -> None:
+def test_catalogue_can_be_made_from_the_folders_alone(photos: Photos, new_place: NewPlace) -> None:
     """With the database lost, every photo is found again under its name."""
     before = {known.path for known in photos.all()}
-    rebuilt = Photos(Database(tmp_path / "other.db"), photos.folder, photos.places.unlabelled, Images())
+    rebuilt = Photos(Database(new_place()), photos.folder, photos.places.unlabelled, Images())
     assert reindex(rebuilt).added == 5
     assert {known.path for known in rebuilt.all()} == before
     assert reindex(rebuilt) == ReindexReport()
@@ -331,14 +334,14 @@ def pictures(photos: Photos) -> set[str]:
 
 
 @given(st.lists(st.lists(EDITS, min_size=1, max_size=6), min_size=1, max_size=3))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None)
 def test_any_edits_are_followed(
-    tmp_path_factory: pytest.TempPathFactory, rounds: list[list[tuple[str, int, str]]]
+    tmp_path_factory: pytest.TempPathFactory, new_place: NewPlace, rounds: list[list[tuple[str, int, str]]]
 ) -> None:
     """After any edits the catalogue says what the folders hold; no photo is lost, no split changes, and a second
     reindex finds nothing to do.
     """
-    photos = opened(tmp_path_factory.mktemp("store"))
+    photos = opened(tmp_path_factory.mktemp("store"), new_place())
     for number in range(3):
         photos.add(photo(number), "daisy", "ann")
     first = splits(photos)
@@ -356,13 +359,13 @@ def test_any_edits_are_followed(
     photos.database.close()
 
 
-def test_killed_reindex_loses_nothing(photos: Photos) -> None:
+def test_killed_reindex_loses_nothing(photos: Photos, place: Place) -> None:
     """After kill -9 while hand-copied photos are taken in, the next reindex finishes the work."""
     for number in range(16):
         write(photos.folder / "daisy" / f"{number}.png", encoded(noise(100 + number), "PNG"))
     there = pictures(photos)
     for left in (12, 6):
-        command = [sys.executable, "-c", REINDEX, str(photos.folder.parent)]
+        command = [sys.executable, "-c", REINDEX, str(photos.folder.parent), str(place)]
         with subprocess.Popen(command) as child:
             while child.poll() is None and len(list(photos.folder.rglob("*.png"))) > left:
                 pass

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from conftest import NewPlace, Place
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pictures import write
@@ -26,14 +27,16 @@ from storage.runs import RunOptions, Runs, RunState
 from storage.settings import Training
 from storage.tables import VersionRow
 
+pytestmark = pytest.mark.both_databases
+
 OPTIONS = RunOptions.from_settings(Training())
 
 
 class House:
     """A folder of versions, with what reads and removes them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.database = Database(folder / "models.db")
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.database = Database(place)
         self.models = Models(self.database, folder / "models")
         self.runs = Runs(self.database)
         self.folder = folder / "models"
@@ -79,8 +82,8 @@ def _manifest(run: int) -> Manifest:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path, place: Place) -> Iterator[House]:
+    house = House(tmp_path, place)
     yield house
     house.database.close()
 
@@ -151,11 +154,11 @@ def test_what_is_read_stays(house: House) -> None:
     assert house.tidy(1) == [1]
 
 
-def test_nobody_reads_what_is_being_removed(house: House) -> None:
+def test_nobody_reads_what_is_being_removed(house: House, place: Place) -> None:
     """Who wants to read a version while it is removed waits until that is over, and is told."""
     for _ in range(3):
         house.publish()
-    reader = [sys.executable, "-c", READ, str(house.folder.parent)]
+    reader = [sys.executable, "-c", READ, str(house.folder.parent), str(place)]
     with subprocess.Popen(reader, stdout=subprocess.PIPE) as process:
         with locked(house.folder / "1", fcntl.LOCK_EX):
             assert process.stdout is not None
@@ -172,7 +175,7 @@ from storage.database import Database
 from storage.errors import ModelError
 from storage.models import Models
 folder = Path(sys.argv[1])
-models = Models(Database(folder / "models.db"), folder / "models")
+models = Models(Database(sys.argv[2]), folder / "models")
 print("asking", flush=True)
 try:
     with models.reading(1):
@@ -187,22 +190,22 @@ from pathlib import Path
 import storage.retention
 from storage.database import Database
 from storage.retention import Retention
-folder, moment = Path(sys.argv[1]), sys.argv[2]
+folder, place, moment = Path(sys.argv[1]), *sys.argv[2:]
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 if moment == "before it is moved":
     storage.retention.move_durably = die
 elif moment == "before it is removed":
     shutil.rmtree = die
-Retention(Database(folder / "models.db"), folder / "models", 1).tidy()
+Retention(Database(place), folder / "models", 1).tidy()
 """
 
 
 @pytest.mark.parametrize("moment", ["before it is moved", "before it is removed"])
-def test_a_kill_amid_a_removal_does_no_harm(house: House, moment: str) -> None:
+def test_a_kill_amid_a_removal_does_no_harm(house: House, place: Place, moment: str) -> None:
     """After kill -9 the version is gone for everybody, and what is left of its folder goes the next time."""
     for _ in range(3):
         house.publish()
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(house.folder.parent), moment], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(house.folder.parent), str(place), moment], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert house.models.numbers() == [2, 3]
     assert len(house.folders()) == 3
@@ -245,11 +248,11 @@ ACTS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 8)), max_size=2
 
 
 @given(ACTS)
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_happens_what_is_needed_is_there(acts: list[tuple[str, int]]) -> None:
+@hypothesis_settings(max_examples=25, deadline=None)
+def test_whatever_happens_what_is_needed_is_there(new_place: NewPlace, acts: list[tuple[str, int]]) -> None:
     """After any sequence of acts the served version is whole, and so are the pinned and the two newest ones."""
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder))
+        house = House(Path(folder), new_place())
         pinned: set[int] = set()
         for act, number in acts:
             try:

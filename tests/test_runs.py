@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from conftest import Place
 
 from storage.database import Database
 from storage.errors import LeaseLostError, RunError
 from storage.runs import MAX_ATTEMPTS, RunOptions, Runs, RunState
 from storage.settings import Training
+
+pytestmark = pytest.mark.both_databases
 
 LEASE = timedelta(seconds=20)
 OPTIONS = RunOptions.from_settings(Training())
@@ -19,10 +21,9 @@ OPTIONS = RunOptions.from_settings(Training())
 CLAIM = """
 import sys
 from datetime import timedelta
-from pathlib import Path
 from storage.database import Database
 from storage.runs import Runs
-runs = Runs(Database(Path(sys.argv[1])))
+runs = Runs(Database(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 run = runs.claim(sys.argv[2], timedelta(minutes=5))
@@ -49,10 +50,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def runs(tmp_path: Path, clock: Clock) -> Iterator[Runs]:
-    database = Database(tmp_path / "runs.db")
-    yield Runs(database, clock)
-    database.close()
+def runs(database: Database, clock: Clock) -> Runs:
+    return Runs(database, clock)
 
 
 def claimed(runs: Runs, worker: str = "box") -> tuple[int, int]:
@@ -226,20 +225,21 @@ def test_running_run_is_marked_to_be_cancelled(runs: Runs, clock: Clock) -> None
     assert (runs.get(run).state, runs.get(run).message) == (RunState.CANCELLED, "Cancelled by bob.")
 
 
-def test_unknown_run_is_told(runs: Runs) -> None:
-    """A number that no run has gets an answer that says where to look."""
+@pytest.mark.parametrize("number", [5, 10**15, 10**30])
+def test_unknown_run_is_told(runs: Runs, number: int) -> None:
+    """A number that no run has, however large, gets an answer that says where to look."""
     with pytest.raises(RunError, match="retrainbot runs"):
-        runs.get(5)
+        runs.get(number)
+    with pytest.raises(RunError, match="retrainbot runs"):
+        runs.cancel(number, "ann")
 
 
-def test_of_many_workers_one_gets_the_run(tmp_path: Path) -> None:
+def test_of_many_workers_one_gets_the_run(place: Place, database: Database) -> None:
     """Processes that claim at the same moment: exactly one has it."""
-    file = tmp_path / "runs.db"
-    database = Database(file)
     Runs(database).enqueue(OPTIONS, "ann")
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", CLAIM, str(file), f"box {number}"],
+            [sys.executable, "-c", CLAIM, str(place), f"box {number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -251,7 +251,6 @@ def test_of_many_workers_one_gets_the_run(tmp_path: Path) -> None:
         assert worker.stdout.readline() == "ready\n"
     answers = sorted(worker.communicate("go\n")[0].strip() for worker in workers)
     assert answers == ["1", "none", "none", "none"]
-    database.close()
 
 
 def test_runs_that_are_held_say_why(runs: Runs) -> None:

@@ -1,13 +1,13 @@
 """What the trainer makes of the slots of the schedule: a run, or a reason why not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import until
+from conftest import Broken, until
 from pictures import photo, write
 from structlog.testing import capture_logs
 
@@ -21,6 +21,8 @@ from storage.slots import Slot, Slots
 from storage.timetable import latest_slot, quiet_until
 from trainer import snapshot
 from trainer.schedule import Alarm, Planner
+
+pytestmark = pytest.mark.both_databases
 
 SLOT = datetime(2030, 1, 1, 2, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -39,13 +41,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -308,19 +303,15 @@ def test_over_a_year_each_slot_is_settled_once(
 
 
 async def test_schedule_is_looked_at_again_after_a_fault_of_the_database(
-    planner: Callable[..., Planner], photos: Photos, database: Database, settings: Settings
+    planner: Callable[..., Planner], photos: Photos, broken: Broken
 ) -> None:
-    """A disk that fails for a while puts a slot off and does not lose it."""
+    """A disk or server that fails for a while puts a slot off and does not lose it."""
     made = planner()
     alarm = Alarm(made)
-    database.close()
-    aside = settings.database_file.rename(settings.data / "aside.db")
-    settings.database_file.write_bytes(b"no database" * 1000)
-    with capture_logs() as logs:
+    with broken(), capture_logs() as logs:
         alarm.start()
         await until(lambda: any(entry["log_level"] == "warning" for entry in logs))
     alarm.stop()
-    aside.replace(settings.database_file)
     again = made.look()
     assert again
     assert again.run

@@ -162,9 +162,12 @@ async def test_start_that_takes_too_long_is_stopped(version: Path) -> None:
     assert not server.running
 
 
-@pytest.mark.parametrize("damage", ["cut graph", "empty graph", "cut weights", "missing weights", "golden", "nothing"])
+DAMAGES = ["cut graph", "empty graph", "newer graph", "cut weights", "missing weights", "golden", "nothing"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_version_is_refused_in_words(version: Path, tmp_path: Path, damage: str) -> None:
-    """Whatever is damaged, the error names the folder and says what to do."""
+    """Whatever is damaged, or of a TensorFlow that knows more than ours, the error names the folder and what to do."""
     folder = _copy(version, tmp_path)
     (weights,) = (folder / "variables").glob("*.data-*")
     match damage:
@@ -172,6 +175,10 @@ def test_damaged_version_is_refused_in_words(version: Path, tmp_path: Path, dama
             (folder / "saved_model.pb").write_bytes((folder / "saved_model.pb").read_bytes()[:1000])
         case "empty graph":
             (folder / "saved_model.pb").write_bytes(b"")
+        case "newer graph":
+            content = (folder / "saved_model.pb").read_bytes()
+            assert b"MatMul" in content
+            (folder / "saved_model.pb").write_bytes(content.replace(b"MatMul", b"MatNew"))
         case "cut weights":
             weights.write_bytes(weights.read_bytes()[:100])
         case "missing weights":

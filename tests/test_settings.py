@@ -154,6 +154,9 @@ def test_data_folder_may_be_given_by_hand(tmp_path: Path) -> None:
         ("[telegram]\nusers = [-5]", "telegram.users.0 = -5", "more than 0"),
         ('[telegram]\ntoken = "abc"', "telegram.token", "BotFather"),
         (f'[telegram]\ntoken = "{TOKEN} {TOKEN}"', "telegram.token", "BotFather"),
+        ('database = "mysql://bot@host/name"', "database = …", "postgresql+psycopg://user@host/name"),
+        ('database = "postgresql://bot@host"', "database = …", "postgresql+psycopg://user@host/name"),
+        ('database = "postgresql://bot@host:many/name"', "database = …", "postgresql+psycopg://user@host/name"),
         ("data = 5", "data = 5", "a folder's path"),
         ("data = ", "some.toml", "not valid TOML"),
     ],
@@ -205,3 +208,44 @@ def test_token_is_never_shown(text: str) -> None:
     except SettingsError as error:
         shown = str(error)
     assert TOKEN not in shown
+
+
+def test_database_is_a_file_unless_there_is_an_address(tmp_path: Path) -> None:
+    """Without an address the database lies in the data folder, whatever the password says."""
+    assert read("").database_place == tmp_path / "data" / "retrainbot.db"
+    assert read('database_password = "unused"').database_place == tmp_path / "data" / "retrainbot.db"
+
+
+@pytest.mark.parametrize(
+    ("address", "whole"),
+    [
+        ("postgresql+psycopg://bot@host/name", "postgresql+psycopg://bot:p%40ss%3A%2F%25@host/name"),
+        ("postgresql://bot:old@host:5433/name", "postgresql://bot:p%40ss%3A%2F%25@host:5433/name"),
+        ("postgresql:///name?host=/run/postgresql", "postgresql://:p%40ss%3A%2F%25@/name?host=/run/postgresql"),
+    ],
+)
+def test_password_is_put_into_the_address(monkeypatch: pytest.MonkeyPatch, address: str, whole: str) -> None:
+    """A password of its own needs no percent signs, and wins over one that stands in the address."""
+    assert read(f'database = "{address}"').database_place == address
+    monkeypatch.setenv("RETRAINBOT_DATABASE_PASSWORD", "p@ss:/%")
+    assert read(f'database = "{address}"').database_place == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'database = "postgresql://bot:Geheim@host/name"',
+        'database = "postgresql://bot:Geheim@host"',
+        'database = "postgresql://bot@host/name"\ndatabase_password = "Geheim"',
+        "database = ['Geheim']",
+        'database_password = ["Geheim"]',
+        '[images]\nquality = "postgresql+psycopg://bot:Geheim@host/name"',
+    ],
+)
+def test_password_is_never_shown(text: str) -> None:
+    """Not in a message, nor in the printed settings."""
+    try:
+        shown = repr(read(text))
+    except SettingsError as error:
+        shown = str(error)
+    assert "Geheim" not in shown

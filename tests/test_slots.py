@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from conftest import Place
 from sqlalchemy import select
 
 from storage.database import Database
@@ -16,6 +15,8 @@ from storage.settings import Schedule, Training
 from storage.slots import Slots
 from storage.tables import RunRow, SlotRow
 
+pytestmark = pytest.mark.both_databases
+
 DUE = datetime(2030, 1, 1, 2, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 OPTIONS = RunOptions.from_settings(Training())
@@ -23,12 +24,11 @@ OPTIONS = RunOptions.from_settings(Training())
 DECIDE = """
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from storage.database import Database
 from storage.runs import RunOptions, Runs, RunState
 from storage.settings import Training
 from storage.slots import Slots
-database = Database(Path(sys.argv[1]))
+database = Database(sys.argv[1])
 slots, runs = Slots(database), Runs(database)
 due = datetime(2030, 1, 1, tzinfo=UTC)
 while True:
@@ -38,13 +38,6 @@ while True:
         runs.finish(run.id, run.token, RunState.FAILED, "it is a test")
     print(due, flush=True)
 """
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "slots.db")
-    yield database
-    database.close()
 
 
 def slots(database: Database, at: datetime = DUE + MINUTE) -> Slots:
@@ -83,9 +76,9 @@ def test_slot_does_not_join_a_run_that_is_under_way(database: Database) -> None:
     assert (made.run, made.reason) == (None, f"a run was under way already (run {run.id})")
 
 
-def test_two_trainers_settle_a_slot_once(database: Database) -> None:
+def test_two_trainers_settle_a_slot_once(place: Place, database: Database) -> None:
     """Whoever is first decides; the others make no run."""
-    both = [Slots(Database(database.file)) for _ in range(2)]
+    both = [Slots(Database(place)) for _ in range(2)]
     for number in range(20):
         due = DUE + timedelta(days=number)
         with ThreadPoolExecutor(2) as pool:
@@ -97,11 +90,9 @@ def test_two_trainers_settle_a_slot_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 4, 9])
-def test_killed_trainer_leaves_no_slot_half_settled(database: Database, after: int) -> None:
+def test_killed_trainer_leaves_no_slot_half_settled(place: Place, database: Database, after: int) -> None:
     """After kill -9 every slot has its run and every run its slot, and the next decision goes on from there."""
-    with subprocess.Popen(
-        [sys.executable, "-c", DECIDE, str(database.file)], stdout=subprocess.PIPE, text=True
-    ) as child:
+    with subprocess.Popen([sys.executable, "-c", DECIDE, str(place)], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout
         for _ in range(after):
             child.stdout.readline()

@@ -1,6 +1,5 @@
 """A snapshot: the catalogue as arrays, what changed between two, and how it is kept."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,15 @@ from storage.settings import Images
 from storage.splits import Split
 from trainer import snapshot
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Iterator[Photos]:
-    photos = Photos(Database(tmp_path / "photos.db"), tmp_path / "photos", tmp_path / "unlabelled", Images())
+def photos(tmp_path: Path, database: Database) -> Photos:
+    photos = Photos(database, tmp_path / "photos", tmp_path / "unlabelled", Images())
     for number in range(9):
         photos.add(photo(number), ["rose", "daisy", "向日葵"][number % 3], "ann")
-    yield photos
-    photos.database.close()
+    return photos
 
 
 def test_snapshot_holds_what_the_catalogue_holds(photos: Photos) -> None:

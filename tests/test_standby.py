@@ -17,7 +17,7 @@ from trainer.standby import wait
 
 @pytest.fixture
 def box(settings: Settings) -> Iterator[Box]:
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     training = Training(backbone="efficientnet_lite0", batch_size=4)
     yield Box(settings.model_copy(update={"training": training}), database)
     database.close()

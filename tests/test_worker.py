@@ -35,7 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 def runs(settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
     monkeypatch.setenv("RETRAINBOT_DATA", str(settings.data))  # For the child.
-    database = Database(settings.database_file)
+    database = Database(settings.database_place)
     runs = Runs(database, clock)
     runs.enqueue(RunOptions.from_settings(Training()), "ann")
     yield runs

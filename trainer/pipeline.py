@@ -17,7 +17,7 @@ from structlog.contextvars import bound_contextvars
 from serving.backend import Probabilities
 from serving.graph import Graph
 from storage import labels
-from storage.database import Database, now
+from storage.database import now, open_database
 from storage.errors import ImageError, LeaseLostError, ModelError, RetrainbotError, RunError
 from storage.files import TEMPORARY, remove_unfinished, write_durably
 from storage.images import Pixels, model_input
@@ -315,7 +315,7 @@ def open_box(settings: Settings) -> Box:
     keras.config.disable_interactive_logging()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, enable=True)
-    return Box(settings, Database(settings.database_file))
+    return Box(settings, open_database(settings))
 
 
 def _disk_words(error: OSError) -> Text:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import structlog
 
-from storage.database import Database, now
+from storage.database import Database, now, open_database
 from storage.disk import Reserve
 from storage.errors import DatabaseError
 from storage.gpus import GpuReport, GpuReports
@@ -36,7 +36,7 @@ def serve(settings: Settings) -> None:
     _stop_on_signals(stop)
     follow_parent(stop.set)
     notifier = Notifier.from_environment()
-    database = Database(settings.database_file)
+    database = open_database(settings)
     alarm = Alarm(Planner(settings, database))
     trainer = Trainer(settings, database, stop, lambda: alarm.keep_up(now()), notifier)
     trainer.monitor.looks = lambda: alarm.looks

@@ -3,20 +3,23 @@
 from pathlib import Path
 
 from cli.checks.finding import Finding, blame, failed, ok, warning
+from storage.database import kind_of
 from storage.errors import DatabaseError
-from storage.looking import Schema, damage, looking, schema
+from storage.looking import Schema, damage, exists, looking, schema
 
 CHECK = "database"
 
 
-def check(file: Path) -> Finding:
-    if not file.exists():
+def check(place: Path | str) -> Finding:
+    """`place` is SQLite's file, or the address of PostgreSQL's."""
+    if not exists(place):
         return ok(CHECK, "There is none yet; it is made at the first start.")
     try:
-        with looking(file) as session:
+        with looking(place) as session:
             broken, present = damage(session), schema(session)
     except DatabaseError as error:
         return blame(CHECK, error)
+    file = kind_of(place).name
     if broken:
         return failed(CHECK, f"{file} is damaged ({broken}).", "Restore it from a backup.")
     if present is Schema.NEWER:

@@ -31,7 +31,7 @@ def _checks(settings: Settings, file: Path) -> dict[str, Callable[[], Iterable[F
     return {
         configuration.CHECK: lambda: configuration.check(settings, file, os.environ),
         folder.RIGHTS: lambda: folder.check(settings),
-        database.CHECK: lambda: [database.check(settings.database_file)],
+        database.CHECK: lambda: [database.check(settings.database_place)],
         weights.CHECK: lambda: [weights.check(settings.training)],
         serving.CHECK: lambda: [serving.check(settings)],
         gpu.DRIVER: _gpu,

@@ -8,7 +8,7 @@ from serving.backend import Backend
 from serving.local import Local
 from serving.tensorflow_serving import TensorFlowServing
 from storage.errors import DatabaseError, ModelError
-from storage.looking import looking
+from storage.looking import exists, looking
 from storage.models import check_files, read_version
 from storage.pointer import newest
 from storage.settings import Settings
@@ -19,10 +19,10 @@ CHECK = "served version"
 
 def check(settings: Settings) -> Finding:
     """Takes seconds where there is one: it starts TensorFlow."""
-    if not settings.database_file.exists():
+    if not exists(settings.database_place):
         return _none()
     try:
-        with looking(settings.database_file) as session:
+        with looking(settings.database_place) as session:
             served = newest(session)
             row = session.get(VersionRow, served.version) if served else None
     except DatabaseError:

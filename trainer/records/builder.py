@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from storage.database import Database
+from storage.database import open_database
 from storage.errors import RecordsError, RetrainbotError
 from storage.lifeline import follow_parent
 from storage.logs import configure_logs
@@ -83,7 +83,7 @@ def main() -> None:
     follow_parent()
     settings = read_settings()
     configure_logs("error")  # What was mended is in the document.
-    photos = Photos(Database(settings.database_file), settings.photos_dir, settings.unlabelled_dir, settings.images)
+    photos = Photos(open_database(settings), settings.photos_dir, settings.unlabelled_dir, settings.images)
     start = time.monotonic()
     try:
         built = _build(take(photos), photos, settings.records_dir, sys.argv[1:])

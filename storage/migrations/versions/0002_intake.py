@@ -39,7 +39,7 @@ def _make_acts() -> None:
     op.create_table(
         "acts",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("by", sa.String(length=100), nullable=False),
         sa.Column("what", sa.String(length=20), nullable=False),
         sa.Column("key", sa.String(length=200), nullable=True),
@@ -48,7 +48,7 @@ def _make_acts() -> None:
     )
     op.create_index("ix_acts_by", "acts", ["by", "id"], unique=False)
     op.execute("ALTER TABLE changes ADD COLUMN act INTEGER CONSTRAINT fk_changes_act REFERENCES acts (id)")
-    op.execute("ALTER TABLE changes ADD COLUMN made BOOLEAN NOT NULL DEFAULT 1")
+    op.add_column("changes", sa.Column("made", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.execute("ALTER TABLE changes ADD COLUMN undoes INTEGER CONSTRAINT fk_changes_undoes REFERENCES changes (id)")
     op.create_index(op.f("ix_changes_act"), "changes", ["act"], unique=False)
     op.create_index(op.f("ix_changes_undoes"), "changes", ["undoes"], unique=False)
@@ -78,10 +78,10 @@ def _make_inbox() -> None:
         sa.Column("lane", sa.String(length=10), nullable=False),
         sa.Column("album", sa.String(length=64), nullable=True),
         sa.Column("content", sa.JSON(), nullable=False),
-        sa.Column("received_at", sa.DateTime(), nullable=False),
-        sa.Column("due_at", sa.DateTime(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("done_at", sa.DateTime(), nullable=True),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("bot", "update_id", name=op.f("pk_inbox")),
     )
     op.create_index("ix_inbox_waiting", "inbox", ["bot", "done_at", "due_at"], unique=False)
@@ -92,7 +92,7 @@ def _make_inbox() -> None:
         sa.Column("chat", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("message", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("person", sa.BigInteger(), nullable=False),
-        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("album", sa.String(length=64), nullable=True),
         sa.Column("file_unique_id", sa.String(length=100), nullable=False),
         sa.Column("photo", sa.String(length=64), nullable=True),
@@ -126,7 +126,7 @@ def _make_inbox() -> None:
         sa.Column("chat", sa.BigInteger(), nullable=False),
         sa.Column("what", sa.String(length=20), nullable=False),
         sa.Column("content", sa.JSON(), nullable=False),
-        sa.Column("made_at", sa.DateTime(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("used_by", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_offers")),
     )
@@ -138,7 +138,7 @@ def _make_people() -> None:
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("role", sa.String(length=10), nullable=False),
-        sa.Column("added_at", sa.DateTime(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("added_by", sa.String(length=100), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_people")),
     )
@@ -146,7 +146,7 @@ def _make_people() -> None:
         "groups",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("title", sa.String(length=200), nullable=False),
-        sa.Column("added_at", sa.DateTime(), nullable=False),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("added_by", sa.String(length=100), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_groups")),
     )

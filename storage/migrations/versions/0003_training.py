@@ -14,8 +14,8 @@ def upgrade() -> None:
     op.create_table(
         "slots",
         sa.Column("key", sa.String(length=100), nullable=False),
-        sa.Column("due_at", sa.DateTime(), nullable=False),
-        sa.Column("decided_at", sa.DateTime(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("run", sa.Integer(), nullable=True),
         sa.Column("reason", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["run"], ["runs.id"], name=op.f("fk_slots_run")),

@@ -10,13 +10,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE versions ADD COLUMN pinned BOOLEAN NOT NULL DEFAULT 0")
-    op.execute("ALTER TABLE versions ADD COLUMN removed_at DATETIME")
-    op.execute("ALTER TABLE served ADD COLUMN told BOOLEAN NOT NULL DEFAULT 1")
+    op.add_column("versions", sa.Column("pinned", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("versions", sa.Column("removed_at", sa.DateTime(timezone=True)))
+    op.add_column("served", sa.Column("told", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.create_table(
         "servings",
         sa.Column("host", sa.String(length=100), nullable=False),
-        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("report", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("host", name=op.f("pk_servings")),
     )

@@ -24,7 +24,7 @@ def upgrade() -> None:
         "gpu_samples",
         sa.Column("host", sa.String(length=100), nullable=False),
         sa.Column("gpu", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("utilisation", sa.Integer(), nullable=True),
         sa.Column("memory_used", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("host", "gpu", "at", name=op.f("pk_gpu_samples")),
