@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli import keeping, photos, services, training, versions
+from cli import database, keeping, photos, services, training, versions
 from cli.context import Context
 from cli.doctor import doctor
 from cli.output import Output
@@ -54,6 +54,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(photos.records, name="records")
+app.add_typer(database.database, name="database")
 
 
 @app.callback()

@@ -1,5 +1,6 @@
 """PostgreSQL: a server, used from several computers at once."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,11 @@ ADVICE = {
     "XX002": Text("It is damaged; restore it from a backup."),
 }
 # A server that lets nobody in tells no code, only words, which are English unless somebody has set another language.
-WORDS = {"password": PASSWORD, 'FATAL:  database "': NO_DATABASE, "connection option": AWAY}
+WORDS = {
+    r"password|role .* does not exist": PASSWORD,
+    r"database .* does not exist": NO_DATABASE,
+    r"connection option": AWAY,
+}
 
 
 class Postgresql:
@@ -58,6 +63,7 @@ class Postgresql:
         url = url.set(query={**CONNECTING, "options": SERVER, "application_name": "retrainbot", **url.query})
         self.name = _name(url)
         self._patience = 0.0  # An address that never worked is told at once; later, the server may be restarting.
+        self._lost: float | None = None  # Since when.
         # A connection that a restart of the server has cut is replaced before it is used.
         engine = create_engine(url, pool_pre_ping=True)
         event.listen(engine, "do_connect", self._connect)
@@ -72,7 +78,7 @@ class Postgresql:
             return None
         if cause.sqlstate:
             return next((advice for code, advice in ADVICE.items() if cause.sqlstate.startswith(code)), None)
-        said = next((advice for words, advice in WORDS.items() if words in str(cause)), None)
+        said = next((advice for words, advice in WORDS.items() if re.search(words, str(cause))), None)
         return said or (AWAY if isinstance(cause, psycopg.OperationalError) else None)
 
     def scrub(self) -> None:
@@ -80,16 +86,16 @@ class Postgresql:
             connection.exec_driver_sql("VACUUM FULL")
 
     def _connect(self, _dialect: Any, _record: Any, _arguments: Any, options: Any) -> "psycopg.Connection[Any]":
-        end = time.monotonic() + self._patience
         while True:
             try:
                 connection = psycopg.connect(**options)
             except psycopg.OperationalError as error:
-                if time.monotonic() > end or self.advice(error) != AWAY:
+                self._lost = self._lost or time.monotonic()
+                if time.monotonic() > self._lost + self._patience or self.advice(error) != AWAY:
                     raise
                 time.sleep(RETRY_SECONDS)
             else:
-                self._patience = float(options["connect_timeout"])
+                self._patience, self._lost = float(options["connect_timeout"]), None
                 return connection
 
     def _check(self, connection: "psycopg.Connection[Any]", _record: Any) -> None:

@@ -10,10 +10,12 @@ import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from conftest import until
+from postgresql import PASSWORD, Server
 
 from bot.predictor import Predictor
 from bot.rollout import Rollout
@@ -218,6 +220,24 @@ def test_inception_without_its_weights_says_what_to_do(data: Path, imported: dic
     assert done.returncode == 1
     assert "missing.h5" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_database_is_copied_into_postgresql(
+    data: Path, imported: dict[str, Any], postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The photos of a data folder are the same when its database has moved; a second copy is refused."""
+    classes = document("--data", data, "classes")
+    address = postgresql.database()
+    monkeypatch.setitem(ENVIRONMENT, "RETRAINBOT_DATABASE", address)
+    assert document("--data", data, "database", "copy", data / "retrainbot.db")["rows"] >= 5 * imported["added"]
+    assert document("--data", data, "classes") == classes
+    again = call("--data", data, "database", "copy", data / "retrainbot.db")
+    assert (again.returncode, "only an empty one" in again.stderr) == (1, True)
+    monkeypatch.setitem(ENVIRONMENT, "RETRAINBOT_DATABASE", address.replace(quote(PASSWORD, safe=""), "wrong"))
+    refused = call("--data", data, "--debug", "classes")
+    assert "RETRAINBOT_DATABASE_PASSWORD" in refused.stderr
+    assert "wrong" not in refused.stderr
+    postgresql.drop(address)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import manifest
+from conftest import Painter, chatting, manifest, until
 from pictures import write
 from postgresql import PASSWORD, Server
+from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.exc import DataError
+from structlog.testing import capture_logs
 
 from storage.database import Database
 from storage.errors import DatabaseError
@@ -24,7 +26,7 @@ from storage.labels import write_lines
 from storage.models import Models
 from storage.offers import Offers
 from storage.runs import RunOptions, Runs
-from storage.settings import Training
+from storage.settings import Serving, Settings, Training
 from storage.tables import ClassRow
 
 HOLD = """
@@ -252,6 +254,19 @@ def test_version_whose_commit_was_not_confirmed_stays(
         with pytest.raises(DatabaseError):
             models.publish(folder, manifest(run.id), run.token, promote="better")
     assert Models(store, tmp_path / "models").verified(1).classes == ("daisy", "rose")
+
+
+async def test_bot_answers_when_the_database_is_back(
+    postgresql: Server, address: str, tmp_path: Path, paint: Painter
+) -> None:
+    """What is sent while the database is away is answered when it is there again."""
+    place = SecretStr(f"{address}?connect_timeout=2")
+    settings = Settings(data=tmp_path / "data", database=place, serving=Serving(standby=False))
+    async with chatting(settings) as chat:
+        with postgresql.closed(address), capture_logs() as logs:
+            sent = await chat.person.photo(paint("red"), "rose")
+            await until(lambda: any(entry["event"] == "no updates from Telegram" for entry in logs))
+        assert "Learned" in (await chat.person.reply_to(sent["message_id"]))["text"]
 
 
 def test_killed_writer_holds_up_nobody(store: Database, address: str) -> None:
