@@ -10,17 +10,28 @@ from storage.errors import DatabaseError
 from storage.tables import Table
 
 PART = 1000  # Rows at a time.
+Watch = Callable[[int, int], None]
 
 
-def copy_file(file: Path, target: Database, watch: Callable[[int, int], None] = lambda _done, _total: None) -> int:
-    """Copy every row of SQLite's `file`, whose schema is brought up to date first; how many they were.
+def copy_file(file: Path, target: Database, watch: Watch = lambda *_: None) -> int:
+    """Copy every row of SQLite's `file`, whose schema is brought up to date first, as `copy_rows` does.
 
-    All of them or none. `watch` is told how many are copied, and of how many. Raises DatabaseError where there is no
-    such file or it cannot be used, and where the target holds anything already.
+    Raises DatabaseError where there is no such file or it cannot be used, too.
     """
     if not file.is_file():
         raise DatabaseError("There is no file {file}.", file=file)
     source = Database(file)
+    try:
+        return copy_rows(source, target, watch)
+    finally:
+        source.close()
+
+
+def copy_rows(source: Database, target: Database, watch: Watch = lambda *_: None) -> int:
+    """Copy every row, as they are at one moment, all or none; how many they were.
+
+    `watch` is told how many are copied, and of how many. Raises DatabaseError where the target holds anything already.
+    """
     with source.read() as reading, target.write() as writing:
         old, new = reading.connection(), writing.connection()
         if _count(new):
@@ -33,8 +44,12 @@ def copy_file(file: Path, target: Database, watch: Callable[[int, int], None] = 
                 done += len(part)
                 watch(done, total)
             _go_on(new, table.autoincrement_column)
-    source.close()
     return done
+
+
+def is_empty(database: Database) -> bool:
+    with database.read() as session:
+        return _count(session.connection()) == 0
 
 
 def _count(connection: Connection) -> int:

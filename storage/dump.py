@@ -1,4 +1,4 @@
-"""The database in a file of its own, for backups. Only SQLite's can be: PostgreSQL has programs of its own for that."""
+"""The database in a file of its own, for backups: SQLite's as it is, PostgreSQL's row by row."""
 
 import errno
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import URL, create_engine
 from sqlalchemy.orm import Session
 
+from storage.copying import copy_rows
 from storage.database import Database
 from storage.errors import BackupError
 
@@ -20,16 +21,16 @@ NAME = "retrainbot.db"  # How the file is called in a backup.
 def dumped(database: Database, target: Path) -> Iterator[Session]:
     """Write what is committed now to the file `target`, checked; others may read and write meanwhile.
 
-    Within the block, the session reads exactly what was written. Raises BackupError where the database is damaged, or
-    PostgreSQL's, OSError where the disk takes no more.
+    Within the block, the session reads exactly what was written. Raises BackupError where the database is damaged,
+    OSError where the disk takes no more.
     """
     if database.file is None:
-        raise BackupError(
-            "The database is PostgreSQL's: back it up with pg_dump, and copy the folders photos and models after that."
-        )
-    with closing(sqlite3.connect(database.file)) as source, closing(sqlite3.connect(target)) as copy:
+        _copy(database, target)
+    with closing(sqlite3.connect(target)) as copy:
         try:
-            source.backup(copy)
+            if database.file is not None:
+                with closing(sqlite3.connect(database.file)) as source:
+                    source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # So that the one file is all of it.
             _check(copy)
         except sqlite3.Error as error:
@@ -41,6 +42,14 @@ def dumped(database: Database, target: Path) -> Iterator[Session]:
             yield session
     finally:
         engine.dispose()
+
+
+def _copy(database: Database, target: Path) -> None:
+    copied = Database(target)
+    try:
+        copy_rows(database, copied)
+    finally:
+        copied.close()
 
 
 def load(dumped: Path, data: Path) -> Database:

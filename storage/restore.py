@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from storage.backup import IGNORED, Made, Told, alone, pools, read_manifest
+from storage.copying import copy_file, is_empty
 from storage.database import Database, now
 from storage.dump import NAME, load
 from storage.errors import BackupError
@@ -51,6 +52,7 @@ def restore(folder: Path, settings: Settings, *, told: Told = lambda *_: None) -
         raise BackupError(f"The backup in {folder} was never finished. Finish it with `retrainbot backup`.")
     data = settings.data
     _check_empty(data)
+    server = _server(settings)
     with alone(folder, fcntl.LOCK_SH):
         make_folder(data)
         work = data / WORK
@@ -59,7 +61,7 @@ def restore(folder: Path, settings: Settings, *, told: Told = lambda *_: None) -
             work.mkdir()
             report = _Restore(folder, work, manifest.made, told).bring(data)
             sync_tree(work)
-            _move_in(work, data)
+            _move_in(work, data, server)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -84,10 +86,30 @@ def _check_empty(data: Path) -> None:
     )
 
 
-def _move_in(work: Path, data: Path) -> None:
+def _server(settings: Settings) -> Database | None:
+    """The empty database of PostgreSQL's that takes the rows; None where they stay in their file."""
+    if not isinstance(settings.database_place, str):
+        return None
+    server = Database(settings.database_place)
+    if is_empty(server):
+        return server
+    server.close()
+    raise BackupError("The database that is configured has something in it, and nothing is written over. Make another.")
+
+
+def _move_in(work: Path, data: Path, server: Database | None) -> None:
     """The database comes last: without it, nobody takes the folder for one that can be used."""
-    for path in sorted(work.iterdir(), key=lambda path: path.name == NAME):
-        path.rename(data / path.name)
+    rows = work / NAME
+    for path in work.iterdir():
+        if path != rows:
+            path.rename(data / path.name)
+    if server is None:
+        rows.rename(data / NAME)
+    else:
+        copy_file(rows, server)
+        server.close()
+        for path in work.iterdir():
+            path.unlink()
     work.rmdir()
     sync_folder(data)
 

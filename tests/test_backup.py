@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import NewPlace
 from home import Home, content
 from pictures import encoded, noise, photo, write
 from smalldisk import SmallDisk, small_disk
@@ -83,6 +84,25 @@ def test_what_is_brought_back_is_what_was_there(home: Home, folder: Path, other:
     same(home, other)
     assert other.history.undo_last("bob").back == {"daisy": 1}
     assert len(home.photos.page("rose", 0, 10).photos) == 4
+
+
+@pytest.mark.both_databases
+def test_it_comes_back_into_a_database_of_either_kind(
+    home: Home, folder: Path, new_place: NewPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows from a file or a server are brought into an empty file or server; into a filled one nothing is brought."""
+    make(home, folder)
+    for number, place in enumerate([tmp_path / "not used", new_place()]):
+        monkeypatch.setenv("RETRAINBOT_DATABASE", place if isinstance(place, str) else "")
+        other = Home(Settings(data=tmp_path / f"other {number}"))
+        restore(folder, other.settings)
+        same(home, other)
+        other.history.undo_last("ann")
+        other.close()
+        if isinstance(place, str):
+            with pytest.raises(BackupError, match="has something in it"):
+                restore(folder, Settings(data=tmp_path / "another"))
+            assert not (tmp_path / "another").exists()
 
 
 def test_only_what_is_new_is_copied(home: Home, folder: Path, other: Home) -> None:
