@@ -4,26 +4,28 @@ import asyncio
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import until
+from conftest import Place, until
 
 from demo import samples
 from storage import lifeline
+from storage.copying import copy_file
 from storage.database import Database
 from storage.models import Models
 from storage.photos import Photos
 from storage.runs import FINAL, Run, RunOptions, Runs, RunState
 from storage.settings import Settings, Training
+from storage.tables import RunRow
 from trainer.worker import Worker
 
 CLASSES = samples.CLASSES[:3]
@@ -81,12 +83,14 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    data = tmp_path / "data"
-    shutil.copytree(stocked, data)
-    monkeypatch.setenv("RETRAINBOT_DATA", str(data))  # For the children.
-    database = Database(data / "retrainbot.db")
-    yield Shop(Settings(data=data, training=Training(backbone="efficientnet_lite0")), database)
+def shop(stocked: Path, settings: Settings, place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    shutil.copytree(stocked, settings.data)
+    monkeypatch.setenv("RETRAINBOT_DATA", str(settings.data))  # For the children.
+    database = Database(place)
+    if isinstance(place, str):
+        copy_file(settings.data / "retrainbot.db", database)
+    training = Training(backbone="efficientnet_lite0")
+    yield Shop(settings.model_copy(update={"training": training}), database)
     database.close()
 
 
@@ -100,17 +104,16 @@ def a_trainer(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(lifeline.child("cli.main", "trainer"), env=environment, stdin=subprocess.PIPE)
 
 
-async def at(shop: Shop, run: int, step: str) -> sqlite3.Connection:
-    """Wait until a run is at a step, and keep it there: it cannot go on until the connection is closed."""
-    holder = sqlite3.connect(shop.settings.database_place, 60, isolation_level=None, check_same_thread=False)
-    query = "SELECT step, state FROM runs WHERE id = ?"
+async def at(shop: Shop, run: int, step: str) -> ExitStack:
+    """Wait until a run is at a step, and keep it there: it cannot go on until what this returns is closed."""
+    holder = Database(shop.settings.database_place)
     async with asyncio.timeout(60):
         while True:  # Looked at while nobody can write: the step cannot be over when it has been seen.
-            holder.execute("BEGIN IMMEDIATE")
-            present, state = holder.execute(query, (run,)).fetchone()
-            if present == step or state in FINAL:
-                return holder
-            holder.execute("ROLLBACK")
+            with ExitStack() as stack:
+                stack.callback(holder.close)
+                row = stack.enter_context(holder.write()).get_one(RunRow, run)
+                if row.step == step or row.state in FINAL:
+                    return stack.pop_all()
             await asyncio.sleep(0.002)
 
 
@@ -231,6 +234,7 @@ async def test_run_that_is_taken_up_again_learns_the_photos_of_its_start(shop: S
     assert shop.models.get(1).manifest.photos == 18
 
 
+@pytest.mark.both_databases
 def test_two_trainers_share_one_queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two trainers at work on one queue: each run is worked once, and never two at a time."""
     monkeypatch.setenv("RETRAINBOT_DATA", str(settings.data))
