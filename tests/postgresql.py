@@ -22,6 +22,7 @@ MISSING = "NO POSTGRESQL: the tests of it need its server. Install it: apt-get i
 USER, PASSWORD = "retrainbot", "secret:of/the@tests?&%"
 NOBODY = "nobody"  # The server refuses to run as root.
 SECONDS = 60.0
+PATIENCE = 2  # Seconds for which a server that has gone away is waited for.
 # Another order of words and another time zone than Python's, so that nothing rests on the server's being the same.
 LOCALE = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 PASSING = {  # Nothing of it needs to outlive the tests.
@@ -78,12 +79,12 @@ class Server:
         return self.address(name)
 
     def drop(self, address: str) -> None:
-        self.run(f"DROP DATABASE IF EXISTS {address.rpartition('/')[2]} WITH (FORCE)")
+        self.run(f"DROP DATABASE IF EXISTS {name_of(address)} WITH (FORCE)")
 
     @contextmanager
     def closed(self, address: str) -> Iterator[None]:
         """Within the block nobody is connected, or can connect, to this database."""
-        name = address.rpartition("/")[2]
+        name = name_of(address)
         self.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         self.cut(name)
         yield
@@ -96,12 +97,13 @@ class Server:
 
     def rows(self, address: str) -> str:
         """All that a database holds, as text."""
-        with self.connect(address.rpartition("/")[2]) as connection:
+        with self.connect(name_of(address)) as connection:
             dumped = connection.execute("SELECT database_to_xml(true, false, '')::text").fetchone()
         return str(dumped)
 
     def address(self, name: str, password: str = PASSWORD) -> str:
-        return f"postgresql+psycopg://{USER}:{quote(password, safe='')}@127.0.0.1:{self.port}/{name}"
+        reach = f"{USER}:{quote(password, safe='')}@127.0.0.1:{self.port}"
+        return f"postgresql+psycopg://{reach}/{name}?connect_timeout={PATIENCE}"
 
     def connect(self, name: str = "postgres", **options: Any) -> "psycopg.Connection[tuple[Any, ...]]":
         """A connection that commits each statement."""
@@ -161,6 +163,11 @@ def serving() -> Iterator[Server]:
             yield server
         finally:
             server.stop()
+
+
+def name_of(address: str) -> str:
+    """The database's name."""
+    return address.rpartition("/")[2].partition("?")[0]
 
 
 def _as_nobody() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import ADA, TOKEN, until
-from postgresql import PASSWORD, USER, Server
+from postgresql import PASSWORD, USER, Server, name_of
 from pydantic import SecretStr
 
 from demo import samples
@@ -196,7 +196,7 @@ async def test_bot_and_trainer_live_on_two_hosts(
         config.parent.mkdir()
     (tmp_path / "chat" / "data").mkdir()
     (tmp_path / "box" / "mounted").symlink_to(tmp_path / "chat" / "data")
-    server = f'database = "postgresql://{USER}@127.0.0.1:{postgresql.port}/{address.rpartition("/")[2]}"\n'
+    server = f'database = "postgresql://{USER}@127.0.0.1:{postgresql.port}/{name_of(address)}"\n'
     async with running() as sandbox:
         chat = CONFIG.format(token=TOKEN, url=sandbox.url, ada=ADA)
         bot.write_text(f'data = "{tmp_path}/chat/data"\n{server}{chat}')

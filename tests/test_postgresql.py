@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import Painter, chatting, manifest, until
 from pictures import write
-from postgresql import PASSWORD, Server
+from postgresql import PASSWORD, PATIENCE, Server, name_of
 from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.exc import DataError
@@ -130,7 +130,7 @@ def test_troubles_of_the_server_are_told(store: Database, code: str, words: str)
 
 def test_read_only_server_is_told(postgresql: Server, store: Database, address: str) -> None:
     """A server that only repeats another one is told as such when something is to be written; it can be read."""
-    name = address.rpartition("/")[2]
+    name = name_of(address)
     postgresql.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     store.close()
     assert names(store) == []
@@ -142,7 +142,7 @@ def test_missing_rights_are_told(postgresql: Server) -> None:
     """A user who may not make tables there reads how to change that."""
     address = postgresql.database(bare=True)
     postgresql.run("CREATE ROLE guest LOGIN PASSWORD 'guest'")
-    postgresql.run("REVOKE CREATE ON SCHEMA public FROM public", address.rpartition("/")[2])
+    postgresql.run("REVOKE CREATE ON SCHEMA public FROM public", name_of(address))
     with pytest.raises(DatabaseError, match="OWNER TO"):
         Database(address.replace(address[address.index("//") : address.index("@")], "//guest:guest"))
     postgresql.drop(address)
@@ -159,7 +159,7 @@ def test_database_that_cannot_hold_every_name_is_refused(postgresql: Server) -> 
 
 def test_server_that_is_away_is_told(postgresql: Server, address: str) -> None:
     """While the server is away that is told, and when it is back, the next use works as if nothing had been."""
-    store = Database(f"{address}?connect_timeout=2")
+    store = Database(address)
     postgresql.stop()
     for use in (names, add):
         with pytest.raises(DatabaseError, match="Check that the server runs"):
@@ -170,8 +170,9 @@ def test_server_that_is_away_is_told(postgresql: Server, address: str) -> None:
     store.close()
 
 
-def test_restart_of_the_server_is_waited_for(postgresql: Server, store: Database) -> None:
+def test_restart_of_the_server_is_waited_for(postgresql: Server, address: str) -> None:
     """Who reads or writes while the server starts again waits a moment, and notices nothing else."""
+    store = Database(address.replace(f"={PATIENCE}", "=60"))
     add(store, "before")
     with ThreadPoolExecutor() as pool:
         postgresql.stop()
@@ -180,6 +181,7 @@ def test_restart_of_the_server_is_waited_for(postgresql: Server, store: Database
         assert reading.result() in (["before"], ["before", "after"])
         writing.result()
     assert names(store) == ["before", "after"]
+    store.close()
 
 
 def test_server_that_goes_away_amid_a_write_has_nothing_of_it(
@@ -191,7 +193,7 @@ def test_server_that_goes_away_amid_a_write_has_nothing_of_it(
         with store.write() as session:
             session.add(ClassRow(name="lost", key="lost"))
             session.flush()
-            postgresql.cut(address.rpartition("/")[2])
+            postgresql.cut(name_of(address))
 
     with pytest.raises(DatabaseError, match=r"try again when it runs|Check that the server"):
         write()
@@ -260,8 +262,7 @@ async def test_bot_answers_when_the_database_is_back(
     postgresql: Server, address: str, tmp_path: Path, paint: Painter
 ) -> None:
     """What is sent while the database is away is answered when it is there again."""
-    place = SecretStr(f"{address}?connect_timeout=2")
-    settings = Settings(data=tmp_path / "data", database=place, serving=Serving(standby=False))
+    settings = Settings(data=tmp_path / "data", database=SecretStr(address), serving=Serving(standby=False))
     async with chatting(settings) as chat:
         with postgresql.closed(address), capture_logs() as logs:
             sent = await chat.person.photo(paint("red"), "rose")
@@ -281,7 +282,7 @@ def test_killed_writer_holds_up_nobody(store: Database, address: str) -> None:
 
 def test_writer_that_waits_too_long_is_told(store: Database, address: str) -> None:
     """A write that never ends is not waited for for ever; how long can be said in the address."""
-    other = Database(f"{address}?options=-c%20lock_timeout%3D1ms")
+    other = Database(f"{address}&options=-c%20lock_timeout%3D1ms")
     with store.write(), pytest.raises(DatabaseError, match="keeps it locked"), other.write():
         raise AssertionError
     other.close()
