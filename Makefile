@@ -1,5 +1,5 @@
-# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that
-# `make test` installs Debian's chromium and postgresql where it runs as root and finds none.
+# `make demo` and `make test` set everything up in .venv; nothing outside this folder is touched, but that `make test`
+# installs Debian's chromium and postgresql where it runs as root and finds none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ demo: $(if $(wildcard $(VENV)/.gpu),$(VENV)/.gpu,$(VENV)/.cpu)
 	$(BIN)/retrainbot demo $(if $(ONCE),--once) $(if $(FRESH),--fresh) $(if $(PORT),--port $(PORT))
 
 test: lint browser postgres
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -139,7 +139,7 @@ def step_back(step: StepBack) -> str:
 
 
 def promoted(version: Version) -> str:
-    return fill("<b>Version {number}</b> answers from now on.", number=version.number)
+    return fill("<b>Version {number}</b> answers as soon as it has loaded.", number=version.number)
 
 
 def unknown_option(name: str, options: Iterable[str]) -> str:
@@ -239,7 +239,7 @@ def _succeeded(state: Run) -> str:
         )
     reason = read_text(result.get("said") or result.get("reason") or "")
     if result.get("promoted"):
-        verdict = fill("It answers from now on, because {reason}.", reason=reason)
+        verdict = fill("It answers as soon as it has loaded, because {reason}.", reason=reason)
     else:
         verdict = fill("It is kept, but not served, because {reason}.", reason=reason)
     return "\n".join([first, verdict, *_changes(BETTER, result.get("better")), *_changes(WORSE, result.get("worse"))])

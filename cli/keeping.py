@@ -146,7 +146,7 @@ def _clean(state: Context) -> Iterator[str]:
         yield f"{state.settings.data / 'tutorial'} was made by hand and may hold photos: delete it, or build it anew."
     try:
         state.database.scrub()
-    except RetrainbotError as error:
+    except (RetrainbotError, OSError) as error:
         yield f"What was deleted may still be read in the file of the database ({error}); forget somebody again later."
 
 

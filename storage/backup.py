@@ -198,11 +198,16 @@ class _Backup:
 
     def make(self) -> BackupReport:
         before = self._begin()
-        with ExitStack() as stack:
-            known = self._dump(stack)  # First: what is in the database is on the disk, and photos never change.
-            self._bring_versions(known.versions, before.made)
-        self._bring_others()
-        self._bring_photos(known.photos)
+        for _ in range(TRIES):
+            self._missing.clear()
+            with ExitStack() as stack:
+                known = self._dump(stack)  # First: what is in the database is on the disk, and photos never change.
+                self._bring_versions(known.versions, before.made)
+            self._bring_others()
+            deleted = self._bring_photos(known.photos)
+            if not deleted:
+                break
+        self._missing += deleted
         made = self._made(known)
         for pool in (self._photo_pool, self._file_pool):
             pool.sync()
@@ -293,8 +298,8 @@ class _Backup:
         else:
             self._missing.append(name)
 
-    def _bring_photos(self, known: Mapping[str, tuple[str | None, bool]]) -> None:
-        """Every photo that is in a class or waits for one."""
+    def _bring_photos(self, known: Mapping[str, tuple[str | None, bool]]) -> list[str]:
+        """Every photo that is in a class or waits for one; which were in a class, and were deleted meanwhile."""
         waiting = {path.stem for path in self._settings.unlabelled_dir.glob("*.jpg")}
         paths = [
             self._photos.places.path(name, sha256)
@@ -314,6 +319,9 @@ class _Backup:
         for sha256, (name, labelled) in known.items():
             if name is None and labelled and self._photo_pool.holds(sha256, check=False):
                 self._kept.add(sha256)
+        return [
+            self._name(path) for path in gone if known[path.stem][0] is not None and standings.get(path.stem) is None
+        ]
 
     def _bring_photo(self, path: Path) -> Came:
         try:

@@ -4,55 +4,52 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, func, insert, select
-from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.errors import DatabaseError
 from storage.tables import Table
-from storage.texts import Text
 
 PART = 1000  # Rows at a time.
-FULL = Text("The database that is configured holds something already; only an empty one is filled.")
-
-Told = Callable[[int, int], None]
+Watch = Callable[[int, int], None]
 
 
-def copy_file(file: Path, target: Database, told: Told = lambda _done, _total: None) -> int:
-    """Copy every row of SQLite's `file`, whose schema is brought up to date first; how many they were.
+def copy_file(file: Path, target: Database, watch: Watch = lambda *_: None) -> int:
+    """Copy every row of SQLite's `file`, whose schema is brought up to date first, as `copy_rows` does.
 
-    All of them or none. `told` hears how many are copied, and of how many. Raises DatabaseError where there is no such
-    file or it cannot be used, and where the target holds anything already.
+    Raises DatabaseError where there is no such file or it cannot be used, too.
     """
     if not file.is_file():
         raise DatabaseError("There is no file {file}.", file=file)
     source = Database(file)
     try:
-        with target.write() as session:
-            if not is_empty(session):
-                raise DatabaseError(FULL)
-            return copy_rows(source, session, told)
+        return copy_rows(source, target, watch)
     finally:
         source.close()
 
 
-def copy_rows(source: Database, target: Session, told: Told = lambda _done, _total: None) -> int:
-    """Copy what is committed now into a write transaction of an empty database; how many rows that were."""
-    new, done = target.connection(), 0
-    with source.read() as reading:
-        old = reading.connection()
-        total = _count(old)
+def copy_rows(source: Database, target: Database, watch: Watch = lambda *_: None) -> int:
+    """Copy every row, as they are at one moment, all or none; how many they were.
+
+    `watch` is told how many are copied, and of how many. Raises DatabaseError where the target holds anything already.
+    """
+    with source.read() as reading, target.write() as writing:
+        old, new = reading.connection(), writing.connection()
+        if _count(new):
+            raise DatabaseError("The database that is configured holds something already; only an empty one is filled.")
+        total, done = _count(old), 0
         for table in Table.metadata.sorted_tables:
             rows = old.execution_options(yield_per=PART).execute(select(table).order_by(*table.primary_key))
             for part in rows.mappings().partitions():
                 new.execute(insert(table), [dict(row) for row in part])
                 done += len(part)
-                told(done, total)
+                watch(done, total)
             _go_on(new, table.autoincrement_column)
     return done
 
 
-def is_empty(session: Session) -> bool:
-    return not _count(session.connection())
+def is_empty(database: Database) -> bool:
+    with database.read() as session:
+        return _count(session.connection()) == 0
 
 
 def _count(connection: Connection) -> int:

@@ -37,16 +37,16 @@ class Kind(Protocol):
     """
 
     name: str  # For people: it shows no password.
-    file: Path | None  # None where it is on a server.
     reading: Engine
     writing: Engine
     error: type[Exception]
+    file: Path | None  # Where all of it is in one.
 
     def advice(self, cause: BaseException) -> Text | None:
         """What to do about an error that is the machine's fault; None where it is ours."""
 
     def scrub(self) -> None:
-        """Write all anew, so that nothing of what was deleted can be read where it is kept any more."""
+        """Write all of it anew, so that nothing of what was deleted can be read any more."""
 
 
 class Database:
@@ -58,9 +58,6 @@ class Database:
         Raises DatabaseError where it cannot be opened, is damaged, or was written by a newer version.
         """
         self._kind = kind_of(place)
-        self.file = self._kind.file
-        if self.file:
-            _make_folder(self.file.parent)
         weakref.finalize(self, self._kind.reading.dispose)  # A server wants to be told that nobody is there any more.
         self._turn = threading.RLock()  # So that threads wait for each other here, where it costs nothing.
         with self._explained():
@@ -83,12 +80,17 @@ class Database:
             session.connection()  # Takes the lock now, not at the first statement: it guards files as well.
             yield session
 
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None for PostgreSQL."""
+        return self._kind.file
+
     def scrub(self) -> None:
         """Write the database anew, so that nothing of what was deleted can be read in its files any more.
 
-        Others wait meanwhile. Raises DatabaseError.
+        Others wait meanwhile if they want to write. Raises DatabaseError as `read` does.
         """
-        with self._explained():
+        with self._turn, self._explained():
             self._kind.scrub()
 
     def close(self) -> None:
@@ -99,10 +101,16 @@ class Database:
         try:
             yield
         except (DBAPIError, self._kind.error) as error:
-            advice = self._kind.advice(cause_of(error))
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            advice = self._kind.advice(cause)
             if advice is None:
                 raise
-            raise unusable(self._kind, error, advice) from error
+            raise DatabaseError(
+                "The database {name} cannot be used ({cause}). {advice}",
+                name=self._kind.name,
+                cause=" ".join(str(cause).split()),
+                advice=advice,
+            ) from error
 
 
 def open_database(settings: Settings) -> Database:
@@ -121,26 +129,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def kind_of(place: Path | str) -> Kind:
-    """Of a file, or of an address; nothing is opened yet."""
+    """Connects to nothing yet."""
     if not str(place).startswith("postgresql"):
-        return Sqlite(Path(place))
+        file = Path(place)
+        _make_folder(file.parent)
+        return Sqlite(file)
     from storage.postgresql import Postgresql  # noqa: PLC0415  The driver is loaded only where it is used.
 
     return Postgresql(str(place))
-
-
-def cause_of(error: Exception) -> BaseException:
-    """What the driver said."""
-    return error.orig if isinstance(error, DBAPIError) and error.orig else error
-
-
-def unusable(kind: Kind, error: Exception, advice: Text) -> DatabaseError:
-    return DatabaseError(
-        "The database {name} cannot be used ({cause}). {advice}",
-        name=kind.name,
-        cause=" ".join(str(cause_of(error)).split()),
-        advice=advice,
-    )
 
 
 def _migrate(kind: Kind) -> None:

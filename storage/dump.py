@@ -1,4 +1,4 @@
-"""The database in a file for backups: always one of SQLite's, so that it can be brought back as either kind."""
+"""The database in a file of its own, for backups: SQLite's as it is, PostgreSQL's row by row."""
 
 import errno
 import os
@@ -22,20 +22,17 @@ def dumped(database: Database, target: Path) -> Iterator[Session]:
     """Write what is committed now to the file `target`, checked; others may read and write meanwhile.
 
     Within the block, the session reads exactly what was written. Raises BackupError where the database is damaged,
-    DatabaseError where it cannot be read, OSError where the disk takes no more.
+    OSError where the disk takes no more.
     """
     if database.file is None:
-        copy = Database(target)
-        with copy.write() as session:
-            copy_rows(database, session)
-        copy.close()
-    with closing(sqlite3.connect(target)) as file:
+        _copy(database, target)
+    with closing(sqlite3.connect(target)) as copy:
         try:
             if database.file is not None:
                 with closing(sqlite3.connect(database.file)) as source:
-                    source.backup(file)
-            file.execute("PRAGMA journal_mode = DELETE")  # So that the one file is all of it.
-            _check(file)
+                    source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # So that the one file is all of it.
+            _check(copy)
         except sqlite3.Error as error:
             raise _explained(error, target) from error
     _sync(target)
@@ -45,6 +42,14 @@ def dumped(database: Database, target: Path) -> Iterator[Session]:
             yield session
     finally:
         engine.dispose()
+
+
+def _copy(database: Database, target: Path) -> None:
+    copied = Database(target)
+    try:
+        copy_rows(database, copied)
+    finally:
+        copied.close()
 
 
 def load(dumped: Path, data: Path) -> Database:

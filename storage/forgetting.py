@@ -113,7 +113,7 @@ class Forgetting:
         return trace
 
     def forget(self, person: Person) -> Trace:
-        """Remove it, and say what it was. The file of the database is not overwritten yet: see `Database.scrub`."""
+        """Remove it, and say what it was. The file of the database is not overwritten yet: see `scrub`."""
         for note in self._refused(person):
             note.with_suffix(FILE).unlink(missing_ok=True)
             note.unlink(missing_ok=True)

@@ -15,8 +15,8 @@ import structlog
 
 # A bot token wherever it stands: in an address, an error message or a traceback. The colon may be percent-encoded.
 TOKEN = re.compile(r"\d{3,}(?::|%3A)[A-Za-z0-9_-]{30,}", re.IGNORECASE)
-# The password in the address of a database or a proxy, between the user and the host or among the options at the end.
-PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)|([?&]password=)[^\s&\"']+")
+# A password in the address of a database or a proxy, before the host or among the options behind the name.
+PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s\"']+(?=@)|([?&]password=)[^\s&'\"]+", re.IGNORECASE)
 LEAST_SECRET = 8  # What is shorter is no secret, and would be found everywhere.
 
 # Libraries that tell every step; httpx among them tells every address, and a bot's address contains the token.

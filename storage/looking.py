@@ -14,10 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from storage.database import MIGRATIONS, cause_of, kind_of, unusable
+from storage.database import MIGRATIONS, kind_of
+from storage.errors import DatabaseError
 from storage.texts import Text
-
-STRANGE = Text("It is not one of Retrainbot's; restore it from a backup.")
 
 
 class Schema(StrEnum):
@@ -26,27 +25,35 @@ class Schema(StrEnum):
     NEWER = "newer"  # Or of another program.
 
 
+def exists(place: Path | str) -> bool:
+    """Whether there may be something to look at: a server is not asked."""
+    return isinstance(place, str) or place.exists()
+
+
 @contextmanager
 def looking(place: Path | str) -> Iterator[Session]:
-    """`place` is a file or an address. Raises DatabaseError where it cannot be read, now or within the block."""
+    """`place` is SQLite's file, or the address of PostgreSQL's.
+
+    Raises DatabaseError where it cannot be read, now or within the block.
+    """
     kind = kind_of(place)
-    file = kind.file
-    engine = create_engine("sqlite://", creator=lambda: _connect(file), poolclass=NullPool) if file else kind.reading
+    if isinstance(place, Path):
+        engine = create_engine("sqlite://", creator=lambda: _connect(place), poolclass=NullPool)
+    else:
+        engine = kind.reading.execution_options(postgresql_readonly=True)
     try:
         with Session(engine, expire_on_commit=False) as session:
             yield session
     except (DBAPIError, kind.error) as error:
-        raise unusable(kind, error, kind.advice(cause_of(error)) or STRANGE) from error
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        raise DatabaseError(
+            "The database {name} cannot be used ({cause}). {advice}",
+            name=kind.name,
+            cause=" ".join(str(cause).split()),
+            advice=kind.advice(cause) or Text("It is not one of Retrainbot's; restore it from a backup."),
+        ) from error
     finally:
         engine.dispose()
-
-
-def is_new(place: Path | str) -> bool:
-    """Whether there is nothing yet. Raises DatabaseError where that cannot be told."""
-    if file := kind_of(place).file:
-        return not file.exists()
-    with looking(place) as session:
-        return MigrationContext.configure(session.connection()).get_current_revision() is None
 
 
 def schema(session: Session) -> Schema:
@@ -62,7 +69,7 @@ def schema(session: Session) -> Schema:
 
 
 def damage(session: Session) -> str | None:
-    """What is broken in the file, in SQLite's words. Reads all of it; a server looks after its files by itself."""
+    """What is broken in the file, in SQLite's words. Reads all of it. PostgreSQL looks after itself."""
     if session.connection().dialect.name != "sqlite":
         return None
     words = session.scalar(text("PRAGMA quick_check(1)"))

@@ -260,19 +260,6 @@ def read_version(number: int, folder: Path, *, pinned: bool = False) -> Version:
     return Version(number, folder, manifest, tuple(names), pinned)
 
 
-def _read_manifest(number: int, content: bytes) -> Manifest:
-    found = _Format.model_validate_json(content).format
-    if found != FORMAT:
-        raise ModelError(
-            "Version {number} was made by another Retrainbot (its format is {found}, this one reads {known}) and cannot"
-            " be used. Train again, or install that Retrainbot again.",
-            number=number,
-            found=found,
-            known=FORMAT,
-        )
-    return Manifest.model_validate_json(content)
-
-
 def check_files(version: Version, manifest: str) -> None:
     """Compare every file with its hash; `manifest` is that of manifest.json. Raises ModelError."""
     expected = {MANIFEST: manifest, **version.manifest.files}
@@ -284,6 +271,19 @@ def check_files(version: Version, manifest: str) -> None:
                 number=version.number,
                 name=name,
             )
+
+
+def _read_manifest(number: int, content: bytes) -> Manifest:
+    found = _Format.model_validate_json(content).format
+    if found != FORMAT:
+        raise ModelError(
+            "Version {number} was made by another Retrainbot (its format is {found}, this one reads {known}) and cannot"
+            " be used. Train again, or install that Retrainbot again.",
+            number=number,
+            found=found,
+            known=FORMAT,
+        )
+    return Manifest.model_validate_json(content)
 
 
 def present(session: Session, number: int) -> VersionRow:

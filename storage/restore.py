@@ -3,7 +3,6 @@
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from storage.backup import IGNORED, Made, Told, alone, pools, read_manifest
-from storage.copying import copy_rows, is_empty
-from storage.database import Database, kind_of, now
+from storage.copying import copy_file, is_empty
+from storage.database import Database, now
 from storage.dump import NAME, load
 from storage.errors import BackupError
 from storage.files import TEMPORARY, make_folder, sync_folder, sync_tree
@@ -53,9 +52,8 @@ def restore(folder: Path, settings: Settings, *, told: Told = lambda *_: None) -
         raise BackupError(f"The backup in {folder} was never finished. Finish it with `retrainbot backup`.")
     data = settings.data
     _check_empty(data)
-    with ExitStack() as stack:
-        server = _server(settings, stack)
-        stack.enter_context(alone(folder, fcntl.LOCK_SH))
+    server = _server(settings)
+    with alone(folder, fcntl.LOCK_SH):
         make_folder(data)
         work = data / WORK
         shutil.rmtree(work, ignore_errors=True)
@@ -63,26 +61,11 @@ def restore(folder: Path, settings: Settings, *, told: Told = lambda *_: None) -
             work.mkdir()
             report = _Restore(folder, work, manifest.made, told).bring(data)
             sync_tree(work)
-            if server:
-                _fill(server, work, data)
-            else:
-                _move_in(work, data)
+            _move_in(work, data, server)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
     return report
-
-
-def _server(settings: Settings, stack: ExitStack) -> Database | None:
-    """Where the rows go, if not into a file. Raises BackupError where there are some, DatabaseError."""
-    if kind_of(settings.database_place).file:
-        return None
-    database = Database(settings.database_place)
-    stack.callback(database.close)
-    with database.read() as session:
-        if not is_empty(session):
-            raise BackupError("The database that is configured holds something, and nothing is written over it.")
-    return database
 
 
 def _check_empty(data: Path) -> None:
@@ -103,20 +86,30 @@ def _check_empty(data: Path) -> None:
     )
 
 
-def _fill(server: Database, work: Path, data: Path) -> None:
-    """The rows are committed when the files have moved: without them, nobody takes the folder for one to be used."""
-    source = Database(work / NAME)
-    with server.write() as session:
-        copy_rows(source, session)
-        source.close()
-        (work / NAME).unlink()
-        _move_in(work, data)
+def _server(settings: Settings) -> Database | None:
+    """The empty database of PostgreSQL's that takes the rows; None where they stay in their file."""
+    if not isinstance(settings.database_place, str):
+        return None
+    server = Database(settings.database_place)
+    if is_empty(server):
+        return server
+    server.close()
+    raise BackupError("The database that is configured has something in it, and nothing is written over. Make another.")
 
 
-def _move_in(work: Path, data: Path) -> None:
+def _move_in(work: Path, data: Path, server: Database | None) -> None:
     """The database comes last: without it, nobody takes the folder for one that can be used."""
-    for path in sorted(work.iterdir(), key=lambda path: path.name == NAME):
-        path.rename(data / path.name)
+    rows = work / NAME
+    for path in work.iterdir():
+        if path != rows:
+            path.rename(data / path.name)
+    if server is None:
+        rows.rename(data / NAME)
+    else:
+        copy_file(rows, server)
+        server.close()
+        for path in work.iterdir():
+            path.unlink()
     work.rmdir()
     sync_folder(data)
 

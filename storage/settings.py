@@ -103,6 +103,14 @@ def _listen(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise ValueError("must be an address of this computer, such as 127.0.0.1, 0.0.0.0 or ::1") from error
+    return text
+
+
 def _database(address: SecretStr) -> SecretStr:
     text = address.get_secret_value()
     try:
@@ -113,14 +121,6 @@ def _database(address: SecretStr) -> SecretStr:
     if text and not usable:
         raise ValueError("must be an address such as postgresql+psycopg://user@host/name, or empty")
     return address
-
-
-def _host(text: str) -> str:
-    try:
-        ip_address(text)
-    except ValueError as error:
-        raise ValueError("must be an address of this computer, such as 127.0.0.1, 0.0.0.0 or ::1") from error
-    return text
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -472,11 +472,16 @@ class Settings(BaseSettings):
         return self.data / "runs"
 
     @property
+    def database_file(self) -> Path:
+        """Where SQLite's database is, unless `database` names one of PostgreSQL's."""
+        return self.data / "retrainbot.db"
+
+    @property
     def database_place(self) -> Path | str:
         """The database's file, or its address with the password in it, which must not be shown."""
         address, password = self.database.get_secret_value(), self.database_password.get_secret_value()
         if not address:
-            return self.data / "retrainbot.db"
+            return self.database_file
         if not password:
             return address
         parts = urlsplit(address)

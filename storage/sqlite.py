@@ -1,6 +1,7 @@
 """SQLite: one file, used by several processes of one computer at once."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Sqlite:
     def __init__(self, file: Path) -> None:
         self.name = str(file)
         self.file: Path | None = file
+        self._file = file
         self.reading: Engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self.reading, "connect", _configure)
         event.listen(self.reading, "begin", _begin)
@@ -39,12 +41,9 @@ class Sqlite:
         return ADVICE.get("_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2]))
 
     def scrub(self) -> None:
-        connection = self.reading.raw_connection()  # Without a transaction, which it must not be in.
-        try:
-            connection.cursor().execute("VACUUM")
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(self._file, BUSY_TIMEOUT_MS / 1000, isolation_level=None)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pictures import photo, write
 
-from storage.database import Database
+from storage.database import Database, open_database
 from storage.history import History
 from storage.labels import write_lines
 from storage.models import Manifest, Models
@@ -25,7 +25,7 @@ class Home:
 
     @cached_property
     def database(self) -> Database:
-        self.opened.append(Database(self.settings.database_place))
+        self.opened.append(open_database(self.settings))
         return self.opened[-1]
 
     @cached_property

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import NewPlace
 from home import Home, content
 from pictures import encoded, noise, photo, write
 from smalldisk import SmallDisk, small_disk
@@ -83,6 +84,25 @@ def test_what_is_brought_back_is_what_was_there(home: Home, folder: Path, other:
     same(home, other)
     assert other.history.undo_last("bob").back == {"daisy": 1}
     assert len(home.photos.page("rose", 0, 10).photos) == 4
+
+
+@pytest.mark.both_databases
+def test_it_comes_back_into_a_database_of_either_kind(
+    home: Home, folder: Path, new_place: NewPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows from a file or a server are brought into an empty file or server; into a filled one nothing is brought."""
+    make(home, folder)
+    for number, place in enumerate([tmp_path / "not used", new_place()]):
+        monkeypatch.setenv("RETRAINBOT_DATABASE", place if isinstance(place, str) else "")
+        other = Home(Settings(data=tmp_path / f"other {number}"))
+        restore(folder, other.settings)
+        same(home, other)
+        other.history.undo_last("ann")
+        other.close()
+        if isinstance(place, str):
+            with pytest.raises(BackupError, match="has something in it"):
+                restore(folder, Settings(data=tmp_path / "another"))
+            assert not (tmp_path / "another").exists()
 
 
 def test_only_what_is_new_is_copied(home: Home, folder: Path, other: Home) -> None:
@@ -189,13 +209,13 @@ def test_old_buttons_do_not_work_as_new_ones(home: Home, folder: Path, other: Ho
 
 def test_a_newer_database_is_refused(home: Home, folder: Path, other: Home) -> None:
     """A backup of a newer Retrainbot is not brought back by an older one."""
-    with closing(sqlite3.connect(home.settings.database_place)) as connection:
+    with closing(sqlite3.connect(home.settings.database_file)) as connection:
         make(home, folder)
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     home.close()
     target = folder.parent / "made.db"
-    shutil.copyfile(home.settings.database_place, target)
+    shutil.copyfile(home.settings.database_file, target)
     manifest = json.loads((folder / "backup.json").read_text())
     sha256 = sha256_of(target)
     shutil.copyfile(target, write(folder / "files" / sha256[:2] / sha256, b""))
@@ -292,7 +312,7 @@ from storage.history import History
 from storage.photos import Photos
 from storage.settings import Settings
 settings = Settings(data=Path(sys.argv[1]))
-database = Database(settings.database_place)
+database = Database(settings.database_file)
 photos = Photos(database, settings.photos_dir, settings.unlabelled_dir, settings.images)
 for number in count(1000):
     sha256 = photos.add(photo(number), f"class {number % 3}", "child").receipts[0].sha256

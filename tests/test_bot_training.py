@@ -111,7 +111,9 @@ async def test_a_kept_version_can_be_served_all_the_same(
         assert picture["caption"].endswith("on test photos\n#3 蝴蝶兰 白色")
         assert picture["reply_to_message"]["message_id"] == ended["message_id"]
         await chat.person.tap(ended["message_id"], buttons(ended)["Serve it all the same"])
-        await chat.person.wait_for(lambda message: message.get("text") == f"Version {second} answers from now on.")
+        await chat.person.wait_for(
+            lambda message: message.get("text") == f"Version {second} answers as soon as it has loaded."
+        )
         served = stores.models.served()
         assert served
         assert served.version == second
@@ -124,9 +126,9 @@ async def test_versions_are_changed_by_command(settings: Settings, publish_tiny:
     """/promote and /rollback move what is served, and say so; a slip says how it is meant."""
     first, second = publish_tiny(), publish_tiny()
     async with chatting(settings) as chat:
-        assert (await ask(chat, f"/promote {first}"))["text"] == f"Version {first} answers from now on."
-        assert (await ask(chat, f"/promote {second}"))["text"] == f"Version {second} answers from now on."
-        assert (await ask(chat, "/rollback"))["text"] == f"Version {first} answers from now on."
+        assert (await ask(chat, f"/promote {first}"))["text"] == f"Version {first} answers as soon as it has loaded."
+        assert (await ask(chat, f"/promote {second}"))["text"] == f"Version {second} answers as soon as it has loaded."
+        assert (await ask(chat, "/rollback"))["text"] == f"Version {first} answers as soon as it has loaded."
         assert "Say which version" in (await ask(chat, "/promote it"))["text"]
         assert "There is no version 99" in (await ask(chat, "/promote 99"))["text"]
 

@@ -176,7 +176,7 @@ async def test_the_first_half_hour_can_be_followed(terminal: Terminal, photos: d
             asked = await me.say("/train")
             said = await me.reply_to(asked["message_id"], SECONDS, _is_end)
             assert promised("Run 1 made version 1") in said["text"]
-            assert promised("It answers from now on") in said["text"]
+            assert promised("It answers as soon as it has loaded") in said["text"]
             await until(lambda: terminal.shows('"state": "serving"'), SECONDS)
             question = await me.photo(photos[samples.CLASSES[0]][-1])
             said = await me.reply_to(question["message_id"], SECONDS)

@@ -174,7 +174,7 @@ async def test_a_message_that_cannot_be_kept_is_not_lost(disk: SmallDisk, there:
 
 def disk_is_full(settings: Settings) -> bool:
     """Whether the database takes nothing more."""
-    database = Database(settings.database_place)
+    database = Database(settings.database_file)
     try:
         fill(database)
     except DatabaseError:

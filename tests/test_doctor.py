@@ -89,7 +89,7 @@ async def test_everything_is_wrong(settings: Settings, tmp_path: Path, publish_t
     its line that says what to do, and the exit status is 1.
     """
     publish_tiny()
-    (settings.data / "retrainbot.db").write_bytes(b"no database" * 1000)
+    settings.database_file.write_bytes(b"no database" * 1000)
     mount = tmp_path / "mount"
     mount.mkdir()
     python = lifeline.child("cli.main")[0]
@@ -128,7 +128,7 @@ async def test_a_damaged_version_is_told(settings: Settings, publish_tiny: Publi
     """One changed byte in the served version fails its check; a database in use is looked at all the same."""
     number = publish_tiny()
     (settings.models_dir / str(number) / "variables" / "variables.index").write_bytes(b"changed")
-    used = Database(settings.database_place)
+    used = Database(settings.database_file)
     with used.write():
         done = await doctor(settings, "http://127.0.0.1:9")
     used.close()

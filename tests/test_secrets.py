@@ -95,7 +95,7 @@ async def test_no_secret_gets_out(
     written or said is searched.
     """
     publish_tiny()
-    database = Database(settings.database_place)
+    database = Database(settings.database_file)
     log = tmp_path / "services.log"
     said: list[Any] = []
     async with running() as sandbox, httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as client:
@@ -128,7 +128,7 @@ async def test_no_secret_gets_out(
         async with services(settings, sandbox.url, log, **there):
             await until(lambda: b"took the webhook" in log.read_bytes())
     database.close()
-    key, texts = rows(settings.data / "retrainbot.db")
+    key, texts = rows(settings.database_file)
     secret = hmac.new(bytes.fromhex(key), b"webhook", "sha256").hexdigest()
     secrets = {TOKEN, TOKEN.partition(":")[2], PROXY, secret}
     written = {"log": log.read_bytes(), **files_below(settings.data)}

@@ -81,7 +81,8 @@ class Pipeline:
 
     def work(self) -> None:
         """Do the run, to its end. Raises a RetrainbotError where it cannot be done; then nothing has been published."""
-        remove_unfinished(self.box.models.folder)  # Left by an attempt that lost its lease; we hold it now.
+        for folder in (self.box.models.folder, self.box.settings.snapshots_dir):
+            remove_unfinished(folder)  # Left by an attempt that lost its lease; we hold it now.
         self._remove_checkpoints()
         try:
             fitting = Fitting(self.box, self.run, self.progress)

@@ -8,7 +8,7 @@ from serving.backend import Backend
 from serving.local import Local
 from serving.tensorflow_serving import TensorFlowServing
 from storage.errors import DatabaseError, ModelError
-from storage.looking import is_new, looking
+from storage.looking import exists, looking
 from storage.models import check_files, read_version
 from storage.pointer import newest
 from storage.settings import Settings
@@ -19,9 +19,9 @@ CHECK = "served version"
 
 def check(settings: Settings) -> Finding:
     """Takes seconds where there is one: it starts TensorFlow."""
+    if not exists(settings.database_place):
+        return _none()
     try:
-        if is_new(settings.database_place):
-            return _none()
         with looking(settings.database_place) as session:
             served = newest(session)
             row = session.get(VersionRow, served.version) if served else None

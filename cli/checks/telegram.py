@@ -11,7 +11,7 @@ from telegram.request import HTTPXRequest
 
 from cli.checks.finding import Finding, blame, failed, ok, warning
 from storage.errors import DatabaseError
-from storage.looking import is_new, looking
+from storage.looking import exists, looking
 from storage.servings import ServingReport
 from storage.settings import Settings
 from storage.tables import ServingRow
@@ -60,9 +60,9 @@ def unknown(error: TelegramError, address: str) -> Finding:
 
 def running(settings: Settings, now: datetime) -> ServingReport | None:
     """What a bot on this database said just now; None where none runs."""
+    if not exists(settings.database_place):
+        return None
     try:
-        if is_new(settings.database_place):
-            return None
         with looking(settings.database_place) as session:
             row = session.scalar(select(ServingRow).order_by(ServingRow.at.desc()).limit(1))
     except DatabaseError:  # Which has a check of its own.

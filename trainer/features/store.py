@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class FeatureStore:
         self.path = folder / f"{backbone}-{digest}-input{INPUT_VERSION}{variant}.features"
         self.mirrored = mirrored
         self._record = np.dtype([("sha256", "u1", 32), ("features", "<f4", dimension), ("crc", "<u4")])
-        self._file: tuple[int, int, bytes] | None = None  # Which file was looked at, and the last record seen in it.
+        self._held: _Held | None = None  # The file that was looked at.
         self._seen = 0  # Records that were looked at, good or not.
         self._keys = keys_of(np.zeros((0, 32), np.uint8))  # Of the good ones, ascending, each once.
         self._places: Places = np.zeros(0, np.int64)  # Where in the file each of them is.
@@ -95,19 +96,13 @@ class FeatureStore:
             yield None
             return
         with file:
-            if self._file is not None and self._file != self._identity(file):
+            if self._held is not None and not self._held.is_same(file):
                 self._forget()
             yield file
 
     def _forget(self) -> None:
-        self._file, self._seen = None, 0
+        self._held, self._seen = None, 0
         self._keys, self._places = self._keys[:0], self._places[:0]
-
-    def _identity(self, file: BinaryIO) -> tuple[int, int, bytes]:
-        """Of what was seen of it. The last record, too, as the number of a file that is gone is given again."""
-        status, size = os.fstat(file.fileno()), self._record.itemsize
-        last = os.pread(file.fileno(), size, (self._seen - 1) * size) if self._seen else b""
-        return status.st_dev, status.st_ino, last
 
     def _find(self, hashes: Hashes, file: BinaryIO | None) -> tuple[Places, NDArray[np.bool_]]:
         """Where each photo is among the known ones, and whether it is there at all."""
@@ -124,12 +119,23 @@ class FeatureStore:
         if not found:
             return
         self._seen += sum(count for _, _, count in found)
-        self._file = self._identity(file)
+        self._held = self._held or _Held(file)
         keys = np.concatenate([self._keys, *(part for part, _, _ in found)])
         places = np.concatenate([self._places, *(part for _, part, _ in found)])
         # From the end, as `unique` points to the first of those that are equal.
         self._keys, last = np.unique(keys[::-1], return_index=True)
         self._places = places[::-1][last]
+
+
+class _Held:
+    """A file that is kept open: as long as it is, its number is given to no other one, though it has no name left."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def is_same(self, file: BinaryIO) -> bool:
+        return os.path.samestat(os.fstat(self._descriptor), os.fstat(file.fileno()))
 
 
 @contextmanager
