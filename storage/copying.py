@@ -13,7 +13,9 @@ PART = 1000  # Rows at a time.
 Watch = Callable[[int, int], None]
 
 
-def copy_file(file: Path, target: Database, watch: Watch = lambda *_: None) -> int:
+def copy_file(
+    file: Path, target: Database, watch: Watch = lambda *_: None, settle: Callable[[], None] = lambda: None
+) -> int:
     """Copy every row of SQLite's `file`, whose schema is brought up to date first, as `copy_rows` does.
 
     Raises DatabaseError where there is no such file or it cannot be used, too.
@@ -22,15 +24,21 @@ def copy_file(file: Path, target: Database, watch: Watch = lambda *_: None) -> i
         raise DatabaseError("There is no file {file}.", file=file)
     source = Database(file)
     try:
-        return copy_rows(source, target, watch)
+        return copy_rows(source, target, watch, settle)
     finally:
         source.close()
 
 
-def copy_rows(source: Database, target: Database, watch: Watch = lambda *_: None) -> int:
+def copy_rows(
+    source: Database,
+    target: Database,
+    watch: Watch = lambda *_: None,
+    settle: Callable[[], None] = lambda: None,
+) -> int:
     """Copy every row, as they are at one moment, all or none; how many they were.
 
-    `watch` is told how many are copied, and of how many. Raises DatabaseError where the target holds anything already.
+    `watch` is told how many are copied, and of how many; `settle` is done before they are committed. Raises
+    DatabaseError where the target holds anything already.
     """
     with source.read() as reading, target.write() as writing:
         old, new = reading.connection(), writing.connection()
@@ -44,6 +52,7 @@ def copy_rows(source: Database, target: Database, watch: Watch = lambda *_: None
                 done += len(part)
                 watch(done, total)
             _go_on(new, table.autoincrement_column)
+        settle()
     return done
 
 

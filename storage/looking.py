@@ -26,8 +26,14 @@ class Schema(StrEnum):
 
 
 def exists(place: Path | str) -> bool:
-    """Whether there may be something to look at: a server is not asked."""
-    return isinstance(place, str) or place.exists()
+    """Whether there is something to look at; also where a server does not answer, so that the look tells it."""
+    if isinstance(place, Path):
+        return place.exists()
+    try:
+        with looking(place) as session:
+            return _revision(session) is not None
+    except DatabaseError:
+        return True
 
 
 @contextmanager
@@ -61,11 +67,16 @@ def schema(session: Session) -> Schema:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    present = MigrationContext.configure(session.connection()).get_current_revision()
+    present = _revision(session)
     if present == script.get_current_head():
         return Schema.PRESENT
     known = {revision.revision for revision in script.walk_revisions()}
     return Schema.OLDER if present is None or present in known else Schema.NEWER
+
+
+def _revision(session: Session) -> str | None:
+    """The schema's number; None where there are no tables of ours."""
+    return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def damage(session: Session) -> str | None:

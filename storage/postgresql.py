@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
 
 from storage.errors import DatabaseError
+from storage.logs import hide
 from storage.texts import Text
 
 LOCK = 0x7265747261696E  # The number of the writers' lock; it is the database's own.
@@ -62,6 +63,7 @@ class Postgresql:
         url = make_url(address).set(drivername="postgresql+psycopg")
         url = url.set(query={**CONNECTING, "options": SERVER, "application_name": "retrainbot", **url.query})
         self.name = _name(url)
+        hide(url.password or "")
         self._patience = 0.0  # An address that never worked is told at once; later, the server may be restarting.
         self._lost: float | None = None  # Since when.
         # A connection that a restart of the server has cut is replaced before it is used.
@@ -82,8 +84,9 @@ class Postgresql:
         return said or (AWAY if isinstance(cause, psycopg.OperationalError) else None)
 
     def scrub(self) -> None:
-        with self.reading.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            connection.exec_driver_sql("VACUUM FULL")
+        with self.reading.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in inspect(connection).get_table_names():
+                connection.exec_driver_sql(f'VACUUM FULL "{table}"')
 
     def _connect(self, _dialect: Any, _record: Any, _arguments: Any, options: Any) -> "psycopg.Connection[Any]":
         while True:

@@ -99,14 +99,17 @@ def _server(settings: Settings) -> Database | None:
 
 def _move_in(work: Path, data: Path, server: Database | None) -> None:
     """The database comes last: without it, nobody takes the folder for one that can be used."""
-    rows = work / NAME
-    for path in work.iterdir():
-        if path != rows:
-            path.rename(data / path.name)
+
+    def move_others() -> None:
+        for path in work.iterdir():
+            if not path.name.startswith(NAME):
+                path.rename(data / path.name)
+
     if server is None:
-        rows.rename(data / NAME)
+        move_others()
+        (work / NAME).rename(data / NAME)
     else:
-        copy_file(rows, server)
+        copy_file(work / NAME, server, settle=move_others)
         server.close()
         for path in work.iterdir():
             path.unlink()

@@ -210,6 +210,7 @@ def _without_file(place: Path, database: Database) -> Iterator[None]:
 def settings(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Settings:
     if isinstance(place, str):
         monkeypatch.setenv("RETRAINBOT_DATABASE", place)  # For child processes, too.
+        (tmp_path / "data").mkdir()  # As `open_database` does, and a file of SQLite's does for itself.
     return Settings(data=tmp_path / "data", serving=Serving(standby=False))  # TensorFlow takes seconds to start.
 
 

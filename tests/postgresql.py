@@ -95,6 +95,12 @@ class Server:
         with self.connect() as connection:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
 
+    def ask(self, question: str, name: str) -> Any:
+        """The one value that answers it."""
+        with self.connect(name) as connection:
+            (answer,) = connection.execute(question).fetchone() or (None,)
+        return answer
+
     def rows(self, address: str) -> str:
         """All that a database holds, as text."""
         with self.connect(name_of(address)) as connection:

@@ -84,7 +84,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(stocked: Path, settings: Settings, place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    shutil.copytree(stocked, settings.data)
+    shutil.copytree(stocked, settings.data, dirs_exist_ok=True)
     monkeypatch.setenv("RETRAINBOT_DATA", str(settings.data))  # For the children.
     database = Database(place)
     if isinstance(place, str):

@@ -5,12 +5,9 @@ import json
 import os
 import pty
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from sqlalchemy import select
 from test_cli import ENVIRONMENT, call, command, document
 
 from sandbox.client import Person as Sender
+from storage.database import Database
 from storage.errors import ForgetError, ModelError
 from storage.forgetting import FORGOTTEN, Forgetting, Person
 from storage.inbox import Inbox
@@ -30,7 +28,7 @@ from storage.received import Arrived, Origin, Received
 from storage.reindex import reindex
 from storage.retention import Retention
 from storage.settings import Settings
-from storage.tables import ActRow, ChangeRow, PhotoRow
+from storage.tables import ActRow, ChangeRow, PhotoRow, Table
 from trainer import forgetting as training
 from trainer import snapshot
 from trainer.features.store import FeatureStore
@@ -39,6 +37,8 @@ from trainer.tidying import hashes_of
 
 BOB, EVE = 2002777, 3003888
 NAME = "Bobby Tables"
+
+both = pytest.mark.both_databases
 
 
 @pytest.fixture
@@ -62,10 +62,11 @@ def by(person: int) -> str:
     return f"telegram:{person}"
 
 
-def rows(file: Path) -> str:
+def rows(database: Database) -> str:
     """All that the database says."""
-    with closing(sqlite3.connect(file)) as connection:
-        return "\n".join(connection.iterdump())
+    with database.read() as session:
+        tables = Table.metadata.sorted_tables
+        return "\n".join(repr(row) for table in tables for row in session.execute(table.select()))
 
 
 async def answered(person: Sender, message: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +91,7 @@ async def busy(chat: Chat, paint: Painter, ada: Sender, bob: Sender, group: tupl
     del receipt, chat
 
 
+@both
 async def test_nothing_of_a_person_is_left_while_the_bot_runs(chat: Chat, paint: Painter) -> None:
     """Of all that somebody sent, in private and in a group, no photo, file or name is left; others keep theirs."""
     stores, settings = chat.service.stores, chat.settings
@@ -108,8 +110,8 @@ async def test_nothing_of_a_person_is_left_while_the_bot_runs(chat: Chat, paint:
         trace = await asyncio.to_thread(Forgetting(stores.database, settings).forget, person)
         await asyncio.to_thread(stores.database.scrub)
         assert len(trace.photos) == 5
-        said = rows(settings.database_file)
-        raw = settings.database_file.read_bytes()
+        said, file = rows(stores.database), stores.database.file
+        raw = file.read_bytes() if file else b""
         for word in (str(BOB), NAME, *trace.photos):
             assert word not in said
             assert word.encode() not in raw
@@ -127,6 +129,7 @@ async def test_nothing_of_a_person_is_left_while_the_bot_runs(chat: Chat, paint:
         assert "I do not know you yet" in refusal["text"]
 
 
+@both
 def test_a_photo_that_two_gave_stays_with_the_other(home: Home) -> None:
     """Whoever sent the same photo, or had imported it, has it from now on; its label stays."""
     mine, imported, alone = (home.add(number, "daisy", by(BOB)) for number in range(3))
@@ -142,6 +145,7 @@ def test_a_photo_that_two_gave_stays_with_the_other(home: Home) -> None:
     assert forgetting(home).forget(Person(EVE)).photos == (mine,)
 
 
+@both
 def test_labels_of_others_photos_stay_without_a_name(home: Home) -> None:
     """What they said of photos that others gave still holds, nobody is named for it, and others' undo still works."""
     theirs = home.add(1, "daisy", by(EVE))
@@ -155,6 +159,7 @@ def test_labels_of_others_photos_stay_without_a_name(home: Home) -> None:
     assert home.history.undo_last(by(EVE)).back == {"rose": 1}
 
 
+@both
 def test_near_duplicates_stay_together(home: Home) -> None:
     """Photos that look like one that is gone keep their split and their group."""
     picture = noise(5, (200, 200))
@@ -224,10 +229,11 @@ match sys.argv[3]:
     case "amid the rows": storage.forgetting._Rows._anonymise = die
     case "amid the files": storage.forgetting.sync_folder = die
 settings = Settings(data=Path(sys.argv[1]))
-Forgetting(Database(settings.database_file), settings).forget(Person(int(sys.argv[2])))
+Forgetting(Database(settings.database_place), settings).forget(Person(int(sys.argv[2])))
 """
 
 
+@both
 @pytest.mark.parametrize("moment", ["before the rows", "amid the rows", "amid the files"])
 def test_a_kill_is_made_up_for(home: Home, moment: str) -> None:
     """After kill -9 the photos may be gone and the rows not; forgetting again ends it, and no photo comes back."""

@@ -33,6 +33,8 @@ from trainer.tidying import DAY_SECONDS, RETRY_SECONDS, Tidying, hashes_of
 
 OPTIONS = RunOptions.from_settings(Training())
 
+both = pytest.mark.both_databases
+
 
 def keeping(settings: Settings, **changes: int) -> Settings:
     return settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
@@ -70,6 +72,7 @@ def rows(home: Home) -> list[int]:
     return sorted(run.id for run in home.runs.newest(1000))
 
 
+@both
 def test_the_newest_runs_are_kept(home: Home) -> None:
     """The last two stay with their reports, without checkpoints; the others go, rows and all."""
     for _ in range(5):
@@ -90,6 +93,7 @@ def test_all_runs_are_kept_if_that_is_wanted(home: Home) -> None:
     assert (rows(home), folders(home)) == ([1, 2, 3, 4], ["1", "2", "3", "4"])
 
 
+@both
 def test_runs_of_versions_are_kept(home: Home) -> None:
     """A version's report stays as long as the version; its run has a row even then."""
     for _ in range(3):
@@ -105,6 +109,7 @@ def test_runs_of_versions_are_kept(home: Home) -> None:
     assert (rows(home), folders(home)) == ([1, 2, 3, 6], ["2", "3", "6"])
 
 
+@both
 def test_runs_that_somebody_needs_are_kept(home: Home) -> None:
     """Those under way or waiting, the one that the schedule speaks of, and those whose end a chat has not heard."""
     slots = Slots(home.database, lambda: datetime(2030, 1, 1, tzinfo=UTC))
@@ -129,6 +134,7 @@ def test_runs_that_somebody_needs_are_kept(home: Home) -> None:
     assert rows(home) == [claimed.id, active.id, waiting.id]
 
 
+@both
 def test_slots_of_long_ago_go(home: Home) -> None:
     """What was decided over three months ago is forgotten, but for the last of it."""
     start = datetime(2030, 1, 1, tzinfo=UTC)
@@ -176,10 +182,11 @@ match sys.argv[2]:
     case "before it is moved": Path.rename = die
     case "before it is removed": shutil.rmtree = lambda path, **_: die() if "gone" in str(path) else None
 settings = Settings(data=Path(sys.argv[1]), training=Training(keep_runs=1))
-Housekeeping(settings, Database(settings.database_file)).tidy_runs()
+Housekeeping(settings, Database(settings.database_place)).tidy_runs()
 """
 
 
+@both
 @pytest.mark.parametrize("moment", ["before the folders", "before it is moved", "before it is removed"])
 def test_a_kill_does_no_harm(home: Home, moment: str) -> None:
     """After kill -9 what is left of old runs goes the next time, and what is to stay is there."""

@@ -5,13 +5,12 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Chat, Painter, PublishTiny, chatting, until
+from conftest import Broken, Chat, Painter, PublishTiny, chatting, until
 from nvml import MIB, Nvml, card
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -122,13 +121,6 @@ async def test_a_version_that_cannot_be_loaded_is_told(settings: Settings, publi
     assert (told["retrainbot_served_version",], told["retrainbot_wanted_version",]) == (0, number)
 
 
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database_file)
-    yield database
-    database.close()
-
-
 async def test_a_trainer_tells_runs_and_cards(settings: Settings, database: Database) -> None:
     """Runs by their end, those that wait, how long they took, and what each card tells; the rest is left out."""
     runs = Runs(database)
@@ -152,7 +144,8 @@ async def test_a_trainer_tells_runs_and_cards(settings: Settings, database: Data
     assert told["process_resident_memory_bytes",] > 1_000_000
 
 
-async def test_a_trainer_that_hangs_is_told(settings: Settings, database: Database) -> None:
+@pytest.mark.both_databases
+async def test_a_trainer_that_hangs_is_told(settings: Settings, database: Database, broken: Broken) -> None:
     """A loop that does not come round is unhealthy; a schedule that is not looked at, or a database, unready."""
     time = [0.0]
     monitor = Monitor(database, settings.data, lambda: time[0])
@@ -163,12 +156,11 @@ async def test_a_trainer_that_hangs_is_told(settings: Settings, database: Databa
         monitor.beat.here()
         assert (await client.get("/healthz")).status_code == httpx.codes.OK
         monitor.looks = lambda: False
-        database.close()
-        settings.database_file.write_bytes(b"no database" * 1000)
-        checks: dict[str, Any] = (await client.get("/readyz")).json()["checks"]
-        assert "not looked at" in checks["schedule"]
-        assert "cannot be used" in checks["database"]
-        assert ("retrainbot_runs_total", "failed") not in await figures(client)
+        with broken():
+            checks: dict[str, Any] = (await client.get("/readyz")).json()["checks"]
+            assert "not looked at" in checks["schedule"]
+            assert "cannot be used" in checks["database"]
+            assert ("retrainbot_runs_total", "failed") not in await figures(client)
 
 
 async def test_a_trainer_listens(settings: Settings) -> None:

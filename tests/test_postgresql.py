@@ -16,10 +16,12 @@ from conftest import Painter, chatting, manifest, until
 from pictures import write
 from postgresql import PASSWORD, PATIENCE, Server, name_of
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import DataError
 from structlog.testing import capture_logs
 
+from cli.checks.database import check
+from cli.checks.finding import State
 from storage.database import Database
 from storage.errors import DatabaseError
 from storage.labels import write_lines
@@ -38,7 +40,7 @@ with Database(sys.argv[1]).write():
 """
 READ = """
 import sys
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from storage.database import Database
 from storage.tables import ClassRow
 with Database(sys.argv[1]).read() as session:
@@ -286,6 +288,41 @@ def test_writer_that_waits_too_long_is_told(store: Database, address: str) -> No
     with store.write(), pytest.raises(DatabaseError, match="keeps it locked"), other.write():
         raise AssertionError
     other.close()
+
+
+def test_what_was_deleted_is_not_kept(postgresql: Server, store: Database, address: str) -> None:
+    """After a scrub no row lies in the server's files that was deleted before; the others are all there."""
+    size = "SELECT pg_relation_size('classes')"
+    for number in range(500):
+        add(store, f"class {number}")
+    with store.write() as session:
+        session.execute(delete(ClassRow).where(ClassRow.id > 1))
+    before = postgresql.ask(size, name_of(address))
+    store.scrub()
+    assert postgresql.ask(size, name_of(address)) < before
+    assert names(store) == ["class 0"]
+
+
+def test_the_doctor_looks_at_it(postgresql: Server) -> None:
+    """None yet, present, older, newer, away: told by its name, without the password, and never changed."""
+    address = postgresql.database(bare=True)
+    found = [check(address)]
+    Database(address).close()
+    found.append(check(address))
+    for schema in ("0001", "9999"):
+        postgresql.run(f"UPDATE alembic_version SET version_num = '{schema}'", name_of(address))  # noqa: S608
+        found.append(check(address))
+    postgresql.run("DROP TABLE alembic_version", name_of(address))
+    found.append(check(address))
+    with postgresql.closed(address):
+        found.append(check(address))
+    words = ("none yet", "up to date", "an older", "a newer", "none yet", "cannot be used")
+    assert [word in finding.found for word, finding in zip(words, found, strict=True)] == [True] * 6
+    states = [State.OK, State.OK, State.WARNING, State.FAILED, State.OK, State.FAILED]
+    assert [finding.state for finding in found] == states
+    assert all("secret" not in finding.line() for finding in found)
+    assert all(f"“{name_of(address)}” on 127.0.0.1" in found[number].found for number in (1, 2, 3, 5))
+    postgresql.drop(address)
 
 
 def test_what_is_too_long_is_our_fault(store: Database) -> None:
