@@ -245,7 +245,7 @@ def _tell_growth(figures: Figures, role: str, sizes: Sequence[tuple[float, int]]
 def main() -> int:
     """The number of limits that were missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=6.0, help="how long (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=6.0, help="how long, 4 at least (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
     size = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
