@@ -35,10 +35,14 @@ Event = dict[str, Any]
 
 @dataclass
 class BotProcess:
-    """`retrainbot bot` with a data folder and further settings by environment; it writes its log beside the folder."""
+    """`retrainbot bot` (or another `service`) with a data folder and further settings by environment.
+
+    It writes its log beside the folder.
+    """
 
     data: Path
     environment: dict[str, str]
+    service: str = "bot"
     starts: int = 0
     _process: Process | None = None
 
@@ -46,7 +50,7 @@ class BotProcess:
         self.starts += 1
         environment = {**os.environ, **self.environment, lifeline.VARIABLE: "1"}
         with self.log.open("ab") as log:
-            command = lifeline.child("cli.main", "--data", str(self.data), "bot")
+            command = lifeline.child("cli.main", "--data", str(self.data), self.service)
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=PIPE, stdout=DEVNULL, stderr=log, env=environment, cwd=self.data.parent
             )
@@ -185,8 +189,13 @@ def told(replies: dict[int, list[int]], sent: list[Sent]) -> dict[tuple[int, int
 
 
 @asynccontextmanager
-async def staged(people: int = 1, *, folder: Path | None = None, webhook: bool = False) -> AsyncIterator[Stage]:
-    """A stage with so many people, each in a chat with the bot, which is not yet started."""
+async def staged(
+    people: int = 1, *, folder: Path | None = None, webhook: bool = False, service: str = "bot"
+) -> AsyncIterator[Stage]:
+    """A stage with so many people, each in a chat with the bot, which is not yet started.
+
+    `service` is what to start: ``bot`` alone, or ``run`` for all.
+    """
     async with AsyncExitStack() as stack:
         scratch = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intake-")))
         sandbox = await stack.enter_async_context(running())
@@ -194,7 +203,7 @@ async def staged(people: int = 1, *, folder: Path | None = None, webhook: bool =
         settings = Settings(data=scratch / "data")
         database = Database(settings.database_place)
         stack.callback(database.close)
-        bot = BotProcess(settings.data, _environment(sandbox.url, users, webhook=webhook))
+        bot = BotProcess(settings.data, _environment(sandbox.url, users, webhook=webhook), service)
         stack.push_async_callback(bot.kill)
         yield Stage(
             settings=settings,

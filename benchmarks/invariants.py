@@ -15,8 +15,9 @@ from sqlalchemy import select
 
 from storage.database import Database
 from storage.files import TEMPORARY, sha256_of
+from storage.runs import FINAL, RunState
 from storage.settings import Settings
-from storage.tables import ChangeRow, ClassRow, InboxRow, PhotoRow, ReceivedRow, SourceRow
+from storage.tables import ChangeRow, ClassRow, InboxRow, PhotoRow, ReceivedRow, RunRow, SourceRow
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,34 @@ def history(database: Database) -> list[str]:
 def leftovers(folder: Path) -> list[str]:
     """Unfinished files. A kill leaves some, which nobody reads and which go later; nothing else may."""
     return [f"{path} was left behind" for path in sorted(folder.rglob(f"{TEMPORARY}*"))]
+
+
+def splits(database: Database) -> dict[str, str]:
+    """The split of each photo that ever had a class. None of them may ever change."""
+    query = select(PhotoRow.sha256, PhotoRow.split).where(PhotoRow.split.is_not(None))
+    with database.read() as session:
+        return {sha256: str(split) for sha256, split in session.execute(query)}
+
+
+def unsplit(database: Database) -> list[str]:
+    """Labelled photos without a split, and near duplicates that stand on both sides of one."""
+    query = select(PhotoRow.sha256, PhotoRow.split, PhotoRow.duplicates).where(PhotoRow.class_id.is_not(None))
+    with database.read() as session:
+        rows = session.execute(query).all()
+    groups: dict[str, set[str | None]] = {}
+    for _, split, group in rows:
+        groups.setdefault(group, set()).add(split)
+    return [
+        *(f"photo {sha256} has a class and no split" for sha256, split, _ in rows if split is None),
+        *(f"near duplicates {group} are in {len(kinds)} splits" for group, kinds in groups.items() if len(kinds) > 1),
+    ]
+
+
+def runs(database: Database) -> list[str]:
+    """Runs that have not ended."""
+    with database.read() as session:
+        rows = session.execute(select(RunRow.id, RunRow.state)).all()
+    return [f"run {number} is {state}" for number, state in rows if RunState(state) not in FINAL]
 
 
 def inbox(database: Database) -> list[str]:
