@@ -91,7 +91,7 @@ def test_a_database_in_use_is_not_written_over(make: Make, tmp_path: Path) -> No
     other.claim()
     with pytest.raises(BackupError, match="has something in it"):
         restore(tmp_path / "backup", other.settings)
-    assert not other.settings.data.exists()
+    assert list(other.settings.data.iterdir()) == []
     assert len(other.runs.newest()) == 1
 
 
