@@ -136,6 +136,11 @@ def _possible(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(names.values())[:MOST_CHOICES]
 
 
+def is_name(text: str) -> bool:
+    """Whether the text can be a class name, made safe."""
+    return bool(_possible([text]))
+
+
 def class_name(text: str) -> str:
     """The safe name: NFKC, trimmed, inner white space to `_`; a name that is already safe comes back as it is.
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from storage import labels
 from storage.files import TEMPORARY, make_folder, sha256_of, sync_folder
 
 STALE = timedelta(hours=1)  # An unfinished file so old was left by a kill.
@@ -50,7 +51,9 @@ class Places:
 
     def _class_folders(self) -> Iterator[Path]:
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
-            yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and labels.is_name(entry.name):
+                    yield Path(entry.path)
 
 
 class Moves:

@@ -333,6 +333,22 @@ def pictures(photos: Photos) -> set[str]:
     return {photos.normalise(path.read_bytes()).sha256 for path in on_disk(photos) if path.suffix != ".txt"}
 
 
+def test_a_photo_in_a_refused_folder_is_not_stored(photos: Photos) -> None:
+    """Where the stored file lies in a folder that can be no class, a copy of the photo takes its place."""
+    copied = photos.folder / "tulip" / "copied in.png"
+    write(copied, encoded(noise(1), "PNG"))
+    assert reindex(photos).added == 1
+    write(copied, encoded(noise(1), "PNG"))
+    refused = photos.folder / "not a class?"
+    refused.mkdir()
+    (kept,) = copied.parent.glob("*.jpg")
+    kept.rename(refused / kept.name)
+    report = reindex(photos)
+    assert (report.tidied, len(report.refused), kept.exists(), copied.exists()) == (1, 1, True, False)
+    assert (refused / kept.name).exists()
+    assert not reindex(photos).changed
+
+
 @given(st.lists(st.lists(EDITS, min_size=1, max_size=6), min_size=1, max_size=3))
 @settings(max_examples=25, deadline=None)
 def test_any_edits_are_followed(
