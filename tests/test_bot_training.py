@@ -189,7 +189,7 @@ async def test_a_chat_that_blocked_the_bot_is_left_alone(settings: Settings) -> 
         run, _ = stores.runs.enqueue(RunOptions.from_settings(settings.training), "schedule")
         await until(lambda: stores.chats.get(ADA).blocked)
         assert stores.chats.hearing() == []
-        assert stores.follows.open() == []
+        await until(lambda: stores.follows.open() == [])
         stores.runs.cancel(run.id, "test")
         await ask(chat, "/status")
         assert [item.id for item in stores.chats.hearing()] == [ADA]
