@@ -277,6 +277,20 @@ async def test_another_sandbox_on_the_port_is_noticed(open_page: OpenPage) -> No
         await expect(page.locator(".mine")).to_contain_text("after")
 
 
+async def test_a_restart_that_remembers_goes_on(tmp_path: Path, open_page: OpenPage) -> None:
+    """After a restart with its memory, an open page keeps what it shows, and what comes next is added."""
+    async with running(folder=tmp_path) as first, calling(first.url):
+        await talk(first.url, "before")
+        page = await open_page(first.url, bot=BOT)
+        await page.locator("#text").fill("half written")
+    await expect(page.locator("#lost")).to_be_visible()
+    async with running(first.port, folder=tmp_path) as second, calling(second.url) as bot:
+        await expect(page.locator("#lost")).to_be_hidden()
+        await bot("sendMessage", chat_id=ADA, text="after")
+        await expect(page.locator("article .words")).to_have_text(["before", "after"])
+        await expect(page.locator("#text")).to_have_value("half written")
+
+
 async def test_a_thousand_messages_can_be_read(url: str, bot: BotCalls, open_page: OpenPage) -> None:
     """The page opens at the end, every earlier message is reached by scrolling, and news do not move the reader."""
     await talk(url, *(f"Message {number}" for number in range(1000)))
